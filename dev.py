@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Run the project's chores with nothing but Python: `python dev.py demo`, `python dev.py test`.
+
+The Makefile only calls this file, so machines without make (Windows) lose nothing.
+"""
+
+from __future__ import annotations  # An old Python must get as far as the message in main().
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+USAGE = """usage: python dev.py COMMAND [ARGUMENT ...]
+
+  demo      run NATS, a simulated terminal and the gateway   (arguments go to the demo)
+  test      run every test that needs no system package      (arguments go to pytest)
+  test-all  run every test; a missing system package fails   (arguments go to pytest)
+  check     check format, lint and types
+  format    format the code and apply safe lint fixes
+  bench     measure throughput and latency
+  chaos     run random faults against the invariants
+  lock      resolve the dependencies again, write both lock files
+  setup     make .venv and stop"""
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+LOCK = ROOT / "requirements-dev.lock"
+STAMP = VENV / "dev-stamp"
+WINDOWS = os.name == "nt"
+BIN = VENV / ("Scripts" if WINDOWS else "bin")
+PYTHON = BIN / ("python.exe" if WINDOWS else "python")
+
+
+def main(arguments: list[str]) -> int:
+    """Run one chore and return its exit code."""
+    if sys.version_info < (3, 11):  # noqa: UP036 - this file may meet any Python
+        print(f"mt4-gateway needs Python 3.11 or newer, this is {sys.version.split()[0]}")
+        return 1
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if arguments else 2
+    command, *rest = arguments
+    if command == "lock":
+        return lock()
+    setup()
+    chores: dict[str, Callable[[], int]] = {
+        "demo": lambda: run("-m", "gateway", "demo", *rest),
+        "test": lambda: run("-m", "pytest", *rest),
+        "test-all": lambda: run("-m", "pytest", *rest, MT4GW_TEST_SYSTEM="1"),
+        "check": check,
+        "format": lambda: run("-m", "ruff", "check", "--fix") or run("-m", "ruff", "format"),
+        "bench": lambda: run_folder("bench", *rest),
+        "chaos": lambda: run_folder("tests/chaos", *rest),
+        "setup": lambda: 0,
+    }
+    if command not in chores:
+        print(f"dev.py: no such command: {command}\n\n{USAGE}", file=sys.stderr)
+        return 2
+    return chores[command]()
+
+
+def run(*arguments: str, **environment: str) -> int:
+    """Run the project's Python and return its exit code."""
+    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
+    child = subprocess.Popen(
+        [PYTHON, *arguments], cwd=ROOT, env={**os.environ, "PATH": path, **environment}
+    )
+    # Ctrl-C reaches the child by itself; wait for it to shut down in its own order.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    return child.wait()
+
+
+def run_folder(folder: str, *arguments: str) -> int:
+    """Run a folder that has a `__main__.py`, or say that it is missing."""
+    if not (ROOT / folder).is_dir():
+        print(f"dev.py: nothing to run yet: there is no folder {folder}/", file=sys.stderr)
+        return 2
+    return run("-m", folder.replace("/", "."), *arguments)
+
+
+def check() -> int:
+    """Check format, lint and types; stop at the first that fails."""
+    typed = [path for path in ("gateway", "tests", "bench", "dev.py") if (ROOT / path).exists()]
+    return (
+        run("-m", "ruff", "format", "--check")
+        or run("-m", "ruff", "check")
+        or run("-m", "mypy", *typed)
+    )
+
+
+def setup() -> None:
+    """Make `.venv` from the lock file, unless it is there already."""
+    # The launcher and the .pth file hold the folder's path: a moved checkout installs again.
+    wanted = f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {sys.version} {ROOT}"
+    if STAMP.exists() and STAMP.read_text(encoding="utf-8") == wanted:
+        return
+    print(f"dev.py: installing {LOCK.name} into {VENV.name} (once)", flush=True)
+    pip = make_venv(VENV)
+    hashed = ("--require-hashes", "--only-binary=:all:", "-r", str(LOCK))
+    subprocess.run([*pip, "install", "--quiet", *hashed], check=True)
+    put_on_path()
+    STAMP.write_text(wanted, encoding="utf-8")
+
+
+def make_venv(folder: Path) -> list[str]:
+    """Make a virtual environment and return the pip command that installs into it."""
+    try:
+        import ensurepip  # noqa: F401, PLC0415 - Debian ships it apart, in python3-venv
+
+        with_pip = True
+    except ImportError:
+        with_pip = False
+    venv.create(folder, with_pip=with_pip, clear=True, symlinks=not WINDOWS)
+    python = str(folder / PYTHON.relative_to(VENV))
+    return [python, "-m", "pip"] if with_pip else [sys.executable, "-m", "pip", "--python", python]
+
+
+def put_on_path() -> None:
+    """Make `import gateway` and the `mt4-gateway` command work without a build."""
+    base = {"base": str(VENV), "platbase": str(VENV)}
+    packages = Path(sysconfig.get_path("purelib", "venv", base))
+    (packages / "mt4-gateway.pth").write_text(f"{ROOT}\n", encoding="utf-8")
+    if WINDOWS:
+        (BIN / "mt4-gateway.cmd").write_text(f'@"{PYTHON}" -m gateway %*\n', encoding="utf-8")
+        return
+    launcher = BIN / "mt4-gateway"
+    launcher.write_text(f'#!/bin/sh\nexec "{PYTHON}" -m gateway "$@"\n', encoding="utf-8")
+    launcher.chmod(0o755)
+
+
+def lock() -> int:
+    """Resolve all dependencies again, for every platform, and write both lock files."""
+    # Not uv.lock: it records where each file was downloaded from, so it differs by mirror.
+    options = "--universal --python-version 3.11 --generate-hashes --no-header --upgrade --quiet"
+    with tempfile.TemporaryDirectory() as folder:
+        pip = make_venv(Path(folder))
+        subprocess.run([*pip, "install", "--quiet", "uv"], check=True)
+        uv = Path(folder) / BIN.name / "uv"
+        compile_lock = [str(uv), "pip", "compile", "pyproject.toml", *options.split()]
+        runtime = ["-o", "requirements.lock"]
+        everything = ["--extra", "demo", "--group", "dev", "-o", LOCK.name]
+        for output in (runtime, everything):
+            subprocess.run([*compile_lock, *output], cwd=ROOT, check=True)
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"dev.py: failed, see above: {' '.join(map(str, error.cmd))}")

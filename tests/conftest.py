@@ -1,0 +1,44 @@
+"""Fixtures and rules for every test."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.nats_server import NatsServer
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip `system` tests in `make test`; in `make test-all` insist on their tools."""
+    marker = item.get_closest_marker("system")
+    if marker is None:
+        return
+    tools = [str(tool) for tool in marker.args]
+    if os.environ.get("MT4GW_TEST_SYSTEM") != "1":
+        pytest.skip(f"needs system packages ({', '.join(tools)}): run by `make test-all`")
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        pytest.fail(f"not installed: {', '.join(missing)}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """Run one NATS server for the whole session; do not stop it, take `own_nats_server`."""
+    yield from _serve(tmp_path_factory.mktemp("nats"))
+
+
+@pytest.fixture
+def own_nats_server(tmp_path: Path) -> Iterator[NatsServer]:
+    """Run a NATS server for one test, to stop, kill, pause and restart."""
+    yield from _serve(tmp_path)
+
+
+def _serve(folder: Path) -> Iterator[NatsServer]:
+    server = NatsServer(folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
