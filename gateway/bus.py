@@ -1,0 +1,400 @@
+"""The NATS edge: wishes in; results, ticks and events out. Bytes to nouns, errors mapped.
+
+Nothing of ours is ever buffered for a bus that is away, except results of trades, which are
+kept until they are out. A connection that is silent is torn down by a watchdog on the round
+trip; a client that has closed for good ends the process, for nats-py never opens it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError, BadRequestError
+from nats.micro import ServiceConfig, add_service
+from nats.micro.request import Request as ServiceRequest
+
+from gateway import __version__
+from gateway.config import Config, Nats
+from gateway.core.messages import Answer, CommandId, Effect, Json, Result, Wish
+from gateway.envelope import (
+    CLIENT_PATTERN,
+    CONTENT_TYPE_HEADER,
+    ERROR_CODE_HEADER,
+    ERROR_HEADER,
+    Encoding,
+    encode,
+    encoding_of,
+    error_headers,
+    parse_request,
+    result_body,
+)
+from gateway.errors import ConfigError, InvalidCommand, TransportError
+from gateway.metrics import Metrics
+from gateway.subjects import Subjects
+
+log = logging.getLogger(__name__)
+
+QUEUE_GROUP = "mt4-gateway"
+RECONNECT_WAIT_S = 0.2
+CONNECT_TIMEOUT_S = 2
+KEPT_RESULTS = 100_000
+"""How many results wait for a bus that is away, before the oldest go."""
+
+
+async def _no_answer(_: Result) -> None:
+    """Answer nobody: the message had no reply subject that may be used."""
+
+
+AcceptWish = Callable[[Wish], Awaitable[None]]
+StateOf = Callable[[CommandId], Result | str]
+
+
+class Bus:
+    """The connection to NATS, and everything that crosses it.
+
+    Args:
+        config: Servers, names, encodings.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics) -> None:
+        self.subjects = Subjects(config.bus.prefix, config.terminal.name)
+        self.round_trip_s: float | None = None
+        self._config = config
+        self._metrics = metrics
+        self._client = Client()
+        self._encoding = Encoding.MSGPACK if config.bus.encoding == "msgpack" else Encoding.JSON
+        self._inboxes = tuple(f"{prefix}." for prefix in config.bus.inbox_prefixes)
+        self._tick_subjects: dict[str, str] = {}
+        self._outgoing: list[tuple[str, bytes]] = []
+        self._outgoing_bytes = 0
+        self._outgoing_there = asyncio.Event()
+        self._results: deque[tuple[str, bytes]] = deque(maxlen=KEPT_RESULTS)
+        self._closed = asyncio.Event()
+        self._closing = False
+
+    @property
+    def is_connected(self) -> bool:
+        """Tell whether NATS can be talked to now."""
+        return self._client.is_connected
+
+    @property
+    def server(self) -> str | None:
+        """The address of the server that is connected."""
+        url = self._client.connected_url
+        return url.netloc.rpartition("@")[2] if url is not None else None
+
+    # ---- connection ---------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Connect; keep trying until there is a server, however long that takes.
+
+        Raises:
+            ConfigError: The secrets or certificates cannot be used.
+        """
+        options = connect_options(self._config.nats)
+        while True:
+            try:
+                await self._client.connect(
+                    list(self._config.nats.servers),
+                    name=f"mt4-gateway {self._config.terminal.name}",
+                    error_cb=self._on_error,
+                    disconnected_cb=self._on_disconnected,
+                    reconnected_cb=self._on_reconnected,
+                    closed_cb=self._on_closed,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=RECONNECT_WAIT_S,  # type: ignore[arg-type] # a float works
+                    connect_timeout=CONNECT_TIMEOUT_S,
+                    ping_interval=5,
+                    max_outstanding_pings=2,
+                    **options,
+                )
+            except (NatsError, OSError) as exc:
+                log.warning("nats_connect_failed servers=%s cause=%r", self._servers(), exc)
+                await asyncio.sleep(RECONNECT_WAIT_S * 5)
+            else:
+                break
+        self._metrics.nats_is_up(True)
+        log.info("nats_connected server=%s", self.server)
+
+    def _servers(self) -> str:
+        return ",".join(server.rpartition("@")[2] for server in self._config.nats.servers)
+
+    async def _on_error(self, exc: Exception) -> None:
+        log.warning("nats_error cause=%r", exc)
+
+    async def _on_disconnected(self) -> None:
+        self._metrics.nats_is_up(False)
+        if not self._closing:
+            log.warning("nats_disconnected")
+
+    async def _on_reconnected(self) -> None:
+        self._metrics.nats_is_up(True)
+        self._metrics.nats_reconnected()
+        log.info("nats_reconnected server=%s", self.server)
+        await self._keep_last_ticks()
+        await self._flush_results()
+
+    async def _on_closed(self) -> None:
+        self._closed.set()
+
+    async def watch(self) -> None:
+        """Measure the round trip; reconnect when there is none; run until cancelled.
+
+        Raises:
+            TransportError: The client has closed for good, as it does after a refused password.
+        """
+        settings = self._config.nats
+        while True:
+            try:
+                async with asyncio.timeout(settings.round_trip_interval_s):
+                    await self._closed.wait()
+            except TimeoutError:
+                await self._measure(settings.round_trip_timeout_s)
+            else:
+                cause = self._client.last_error
+                raise TransportError(f"the connection to NATS was closed for good: {cause!r}")
+
+    async def _measure(self, timeout_s: float) -> None:
+        if not self._client.is_connected:
+            return
+        started_s = time.perf_counter()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._client.flush(timeout=int(timeout_s) + 1)
+        except (TimeoutError, NatsError) as exc:
+            log.warning("nats_silent timeout_s=%.1f cause=%r", timeout_s, exc)
+            await self._client.force_reconnect()
+            return
+        self.round_trip_s = time.perf_counter() - started_s
+        self._metrics.nats_round_trip(self.round_trip_s)
+
+    async def close(self) -> None:
+        """Send what is ready and disconnect."""
+        self._closing = True
+        if self._client.is_connected:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await self._flush_results()
+                    await self._client.flush(CONNECT_TIMEOUT_S)
+            except (TimeoutError, NatsError) as exc:
+                log.warning("nats_close cause=%r", exc)
+        await self._client.close()
+
+    # ---- inbound ------------------------------------------------------------------------
+
+    async def serve(
+        self, accept: AcceptWish, state_of: StateOf, status: Callable[[], dict[str, Json]]
+    ) -> None:
+        """Subscribe: from here on commands come in."""
+        self._accept, self._state_of, self._status = accept, state_of, status
+        await self._keep_last_ticks()
+        subscribe, names = self._client.subscribe, self.subjects
+        await subscribe(names.query("*"), queue=QUEUE_GROUP, cb=self._on_query)
+        await subscribe(names.trade("*", "*"), queue=QUEUE_GROUP, cb=self._on_trade)
+        await subscribe(names.command("*", "*"), queue=QUEUE_GROUP, cb=self._on_question)
+        await self._announce_service()
+        await self._client.flush(CONNECT_TIMEOUT_S)
+
+    async def _announce_service(self) -> None:
+        """Let standard NATS tools find us.
+
+        The framework answers one request at a time, so only `status` goes through it.
+        """
+        names = self.subjects
+        service = await add_service(
+            self._client,
+            ServiceConfig(
+                name="mt4-gateway",
+                version=__version__,
+                description=f"MetaTrader 4 terminal {names.terminal}",
+                metadata={
+                    "terminal": names.terminal,
+                    "query": names.query("<ACTION>"),
+                    "trade": names.trade("<client>", "<ACTION>"),
+                    "command": names.command("<client>", "<id>"),
+                    "result": names.result("<client>", "<id>"),
+                    "tick": f"{names.base}.tick.<SYMBOL>",
+                },
+            ),
+        )
+        await service.add_endpoint(
+            name="status", subject=names.control("status"), handler=self._on_status
+        )
+
+    async def _on_query(self, msg: Msg) -> None:
+        # A query's client is not in its subject; its inbox tells askers apart for fairness.
+        asker = ".".join(msg.reply.split(".")[:2])
+        action = msg.subject.rpartition(".")[2]
+        await self._accept(self._wish(msg, action, Effect.QUERY, None, asker))
+
+    async def _on_trade(self, msg: Msg) -> None:
+        _, client, action = msg.subject.rsplit(".", 2)
+        await self._accept(self._wish(msg, action, Effect.TRADE, client, client))
+
+    def _wish(self, msg: Msg, action: str, effect: Effect, client: str | None, asker: str) -> Wish:
+        """Read a message; what cannot be read becomes a wish with a problem."""
+        headers = msg.headers or {}
+        if msg.reply and not msg.reply.startswith(self._inboxes):
+            problem = f"the reply subject {msg.reply[:80]!r} is not an inbox (bus.inbox_prefixes)"
+            return Wish(action, effect, client, asker, _no_answer, problem=problem)
+        encoding = encoding_of(msg.data, headers.get(CONTENT_TYPE_HEADER))
+        answer = self._answer_to(msg.reply, encoding) if msg.reply else _no_answer
+        if client is not None and CLIENT_PATTERN.fullmatch(client) is None:
+            problem = f"the client {client[:40]!r} must match [a-z0-9-]{{1,32}}"
+            return Wish(action, effect, client, asker, answer, problem=problem)
+        try:
+            params, id_, deadline_at_s = parse_request(msg.data, headers)
+        except InvalidCommand as exc:
+            return Wish(action, effect, client, asker, answer, problem=str(exc))
+        return Wish(action, effect, client, asker, answer, params, id_, deadline_at_s)
+
+    def _answer_to(self, reply: str, encoding: Encoding) -> Answer:
+        async def answer(result: Result) -> None:
+            headers = {CONTENT_TYPE_HEADER: str(encoding)} | error_headers(result)
+            await self._reply(reply, encode(result_body(result), encoding), headers)
+
+        return answer
+
+    async def _on_question(self, msg: Msg) -> None:
+        """Say what became of a command."""
+        _, client, id_ = msg.subject.rsplit(".", 2)
+        if not msg.reply.startswith(self._inboxes):
+            log.warning("question_refused reply=%r", msg.reply[:80])
+            return
+        known = self._state_of(CommandId(client, id_))
+        encoding = encoding_of(msg.data, (msg.headers or {}).get(CONTENT_TYPE_HEADER))
+        if isinstance(known, Result):
+            body = {"state": "finished", "result": result_body(known)}
+        else:
+            body = {"state": known, "result": None}
+        headers = {CONTENT_TYPE_HEADER: str(encoding)}
+        if known == "not_known":
+            headers |= {ERROR_CODE_HEADER: "404", ERROR_HEADER: "no such command is known"}
+        await self._reply(msg.reply, encode(body, encoding), headers)
+
+    async def _on_status(self, request: ServiceRequest) -> None:
+        await request.respond(encode(self._status(), Encoding.JSON))
+
+    # ---- outbound -----------------------------------------------------------------------
+
+    async def _reply(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        """Answer a request; nobody waits any more where that fails."""
+        if not self._client.is_connected:
+            return
+        try:
+            await self._client.publish(subject, body, headers=headers)
+        except NatsError as exc:
+            log.warning("reply_failed subject=%s bytes=%d cause=%r", subject, len(body), exc)
+
+    async def publish_result(self, result: Result) -> None:
+        """Publish a trade's result on its subject; kept while the bus is away."""
+        subject = self.subjects.result(result.key.client or "-", result.key.id)
+        self._results.append((subject, encode(result_body(result), self._encoding)))
+        await self._flush_results()
+
+    async def _flush_results(self) -> None:
+        headers = {CONTENT_TYPE_HEADER: str(self._encoding)}
+        while self._results and self._client.is_connected:
+            subject, body = self._results.popleft()
+            try:
+                await self._client.publish(subject, body, headers=headers)
+            except NatsError as exc:
+                log.warning("result_kept subject=%s cause=%r", subject, exc)
+                self._results.appendleft((subject, body))
+                return
+
+    def post_event(self, kind: str, body: dict[str, Json]) -> None:
+        """Publish an event soon; dropped while the bus is away."""
+        self._post(self.subjects.event(kind), encode(body, self._encoding))
+
+    def post_tick(self, symbol: str, body: bytes) -> bool:
+        """Publish a tick soon; False while the bus is away or falls behind."""
+        subject = self._tick_subjects.get(symbol)
+        if subject is None:
+            subject = self._tick_subjects[symbol] = self.subjects.tick(symbol)
+        return self._post(subject, body)
+
+    def _post(self, subject: str, body: bytes) -> bool:
+        backlog = self._outgoing_bytes + self._client.pending_data_size
+        if not self._client.is_connected or backlog > self._config.ticks.backlog_bytes:
+            return False
+        self._outgoing.append((subject, body))
+        self._outgoing_bytes += len(body)
+        self._outgoing_there.set()
+        return True
+
+    async def pump(self) -> None:
+        """Publish what was posted, a whole batch without a pause, until cancelled.
+
+        nats-py sends a batch that is published without a yield as one write.
+        """
+        while True:
+            await self._outgoing_there.wait()
+            self._outgoing_there.clear()
+            batch, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
+            publish = self._client.publish
+            try:
+                for subject, body in batch:
+                    await publish(subject, body)
+            except NatsError as exc:
+                log.warning("publish_failed count=%d cause=%r", len(batch), exc)
+            await asyncio.sleep(0)
+
+    async def _keep_last_ticks(self) -> None:
+        """Make the memory stream that holds the last tick of each symbol."""
+        if not self._config.ticks.last_value:
+            return
+        names = self.subjects
+        stream = StreamConfig(
+            name=f"{names.base.replace('.', '_')}_ticks",
+            description="The last tick of each symbol",
+            subjects=[names.tick("*")],
+            storage=StorageType.MEMORY,
+            max_msgs_per_subject=1,
+            discard=DiscardPolicy.OLD,
+            allow_direct=True,
+            num_replicas=1,
+        )
+        try:
+            await self._client.jetstream().add_stream(stream)
+        except BadRequestError as exc:
+            log.warning("tick_stream_differs stream=%s cause=%s", stream.name, exc.description)
+        except (APIError, NatsError, TimeoutError) as exc:
+            log.warning("tick_stream_unavailable stream=%s cause=%r", stream.name, exc)
+
+
+def connect_options(settings: Nats) -> dict[str, Any]:
+    """Turn secrets and certificates into what nats-py wants.
+
+    Raises:
+        ConfigError: A file cannot be read.
+    """
+    options: dict[str, Any] = {}
+    try:
+        if settings.credentials is not None:
+            options["user_credentials"] = str(settings.credentials)
+            settings.credentials.read_bytes()
+        if settings.nkey is not None:
+            options["nkeys_seed_str"] = settings.nkey.read_text("ascii").strip()
+        if settings.tls_ca is not None:
+            context = ssl.create_default_context(cafile=str(settings.tls_ca))
+            if settings.tls_certificate is not None and settings.tls_key is not None:
+                context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+            options["tls"] = context
+    except (OSError, ValueError) as exc:
+        raise ConfigError([f"nats: {exc}"]) from exc
+    if settings.user is not None and settings.password is not None:
+        options |= {"user": settings.user, "password": settings.password.get_secret_value()}
+    if settings.token is not None:
+        options["token"] = settings.token.get_secret_value()
+    return options

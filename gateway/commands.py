@@ -1,0 +1,522 @@
+"""Flow 1: a command from the bus, through the lanes and the line, to exactly one result.
+
+`accept` decides at once whether a command may wait in a lane. `run` takes one after the other
+and drives its exchange: ask the exchange for a step, perform it, tell it what happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+
+from gateway.actions import ACTIONS, digest_of
+from gateway.config import Config
+from gateway.core.exchange import (
+    Clear,
+    Event,
+    Exchange,
+    Finish,
+    Listen,
+    Pause,
+    ReadExchange,
+    Replied,
+    Send,
+    Started,
+    Woke,
+)
+from gateway.core.lanes import Lanes
+from gateway.core.ledger_trade import LedgerTrade
+from gateway.core.messages import (
+    Answer,
+    Cause,
+    Command,
+    CommandId,
+    Conclusion,
+    Dialect,
+    Effect,
+    Json,
+    Lane,
+    Outcome,
+    Purpose,
+    Reply,
+    Request,
+    Result,
+    Source,
+    Wish,
+)
+from gateway.core.search_trade import SearchTrade
+from gateway.envelope import new_id
+from gateway.errors import InvalidCommand
+from gateway.journal import Journal, may_replace
+from gateway.metrics import Metrics
+from gateway.policy import refusal
+from gateway.terminal.line import FINAL, Line
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 0.1
+"""How often overdue commands are taken out of the lanes; also how late `expired` may be told."""
+
+SHOWN = 20
+"""How many finished commands the status page shows."""
+
+DRAIN_POLL_S = 0.02
+"""How often a draining gateway looks whether it is done."""
+
+OURSELVES = "gateway"
+"""The client that the gateway's own reads run under."""
+
+ResultListener = Callable[[Result], Awaitable[None]]
+"""Hears of every final result of a trade, after the journal holds it."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """One accepted command on its way.
+
+    Attributes:
+        event: What its exchange is told when its turn comes.
+        proof: A reply that came while nobody was waiting for it.
+        recorded: The journal has it as sent.
+    """
+
+    command: Command
+    answers: list[Answer]
+    exchange: Exchange | None = None
+    event: Event = Started()  # noqa: RUF009 - frozen, without content
+    proof: Replied | None = None
+    taken_at_s: float | None = None
+    channel_s: float = 0.0
+    alarm: asyncio.TimerHandle | None = None
+    recorded: bool = False
+
+
+class Commands:
+    """Everything that happens to commands between the bus and the line.
+
+    Args:
+        on_result: Hears of each result of an accepted command, and of replacements.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        line: Line,
+        journal: Journal,
+        metrics: Metrics,
+        on_result: ResultListener,
+    ) -> None:
+        self._config = config
+        self._rules = config.rules()
+        self._line = line
+        self._journal = journal
+        self._metrics = metrics
+        self._on_result = on_result
+        self._lanes: Lanes[_Work] = Lanes(config.capacities() | {Lane.RESUME: 0})
+        self._trades: dict[CommandId, _Work] = {}
+        self._in_doubt: _Work | None = None
+        self._waiting = asyncio.Event()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._endings: set[asyncio.Task[None]] = set()
+        self._driven: _Work | None = None
+        self._idle = asyncio.Event()
+        self._draining = False
+        self.last_results: deque[Result] = deque(maxlen=SHOWN)
+        metrics.watch_queues(self._lanes.depth, self._lanes.capacity)
+
+    # ---- intake -------------------------------------------------------------------------
+
+    async def accept(self, wish: Wish) -> None:
+        """Queue a wish, or answer it at once: denied, or known already."""
+        received_s, received_at_s = time.monotonic(), time.time()
+        key = CommandId(wish.client, wish.id or new_id())
+        try:
+            command = self._command(wish, key, received_s, received_at_s)
+        except InvalidCommand as exc:
+            cause = Cause(Source.GATEWAY, 400, "INVALID", str(exc))
+            await self._deny(wish, key, cause, received_at_s)
+            return
+        if command.is_trade and await self._is_known(command, wish, received_at_s):
+            return
+        if (cause_or_none := self._refusal(command, wish)) is not None:
+            await self._deny(wish, key, cause_or_none, received_at_s)
+            return
+        work = _Work(command, [wish.answer])
+        if not self._lanes.put(command.lane, command.asker, work):
+            capacity = self._lanes.capacity[command.lane]
+            message = f"the {command.lane.label} lane is full: {capacity} commands are waiting"
+            await self._deny(wish, key, Cause(Source.GATEWAY, 429, "BUSY", message), received_at_s)
+            return
+        if command.is_trade:
+            self._trades[key] = work
+        self._waiting.set()
+        self._sweep_later()
+
+    def _command(
+        self, wish: Wish, key: CommandId, received_s: float, received_at_s: float
+    ) -> Command:
+        """Validate a wish.
+
+        Raises:
+            InvalidCommand: With every problem found.
+        """
+        if wish.problem is not None:
+            raise InvalidCommand([wish.problem])
+        action = ACTIONS.get(wish.action)
+        if action is None or action.effect is not wish.effect:
+            known = ", ".join(sorted(a.name for a in ACTIONS.values() if a.effect is wish.effect))
+            raise InvalidCommand([f"{wish.action!r} is no {wish.effect} action; known: {known}"])
+        params = action.validate(wish.params)
+        left_s = self._time_left_s(wish, received_at_s)
+        return Command(
+            key=key,
+            asker=wish.asker,
+            action=action.name,
+            effect=action.effect,
+            lane=action.lane,
+            params=params,
+            digest=digest_of(action.name, params) if action.effect is Effect.TRADE else "",
+            received_s=received_s,
+            received_at_s=received_at_s,
+            deadline_s=received_s + left_s,
+        )
+
+    def _time_left_s(self, wish: Wish, received_at_s: float) -> float:
+        settings = self._config.commands
+        if wish.deadline_at_s is not None:
+            return min(wish.deadline_at_s - received_at_s, settings.maximum_timeout_s)
+        if wish.effect is Effect.TRADE and self._config.policy.require_deadline:
+            raise InvalidCommand(
+                ["deadline: missing; a trade needs one, for it may have been delayed on its way"]
+            )
+        return settings.default_timeout_s
+
+    async def _is_known(self, command: Command, wish: Wish, received_at_s: float) -> bool:
+        """Answer a repeated id from memory: the same wish gets the same one result."""
+        work = self._trades.get(command.key)
+        entry = self._journal.find(command.key)
+        known = work.command if work else entry.command if entry else None
+        if known is None:
+            return False
+        self._metrics.duplicate()
+        if known.digest != command.digest:
+            message = f"id {command.key.id!r} was used for another {known.action}"
+            cause = Cause(Source.GATEWAY, 409, "ID_CONFLICT", message)
+            await self._deny(wish, command.key, cause, received_at_s)
+        elif entry is not None and entry.result is not None:
+            await wish.answer(entry.result)
+        elif work is not None:
+            work.answers.append(wish.answer)
+        return True
+
+    def _refusal(self, command: Command, wish: Wish) -> Cause | None:
+        """Say why a valid command is not even queued."""
+        if self._draining:
+            return Cause(Source.GATEWAY, 410, "DRAINING", "the gateway is shutting down")
+        if (cause := refusal(command, self._config.policy)) is not None:
+            return cause
+        down_since_s = self._line.down_since_s
+        if down_since_s is not None:
+            down_s = command.received_s - down_since_s
+            if down_s > self._config.terminal.down_grace_s:
+                message = f"the terminal has not answered for {down_s:.0f} s"
+                return Cause(Source.GATEWAY, 502, "NO_TERMINAL", message)
+        dialect = self._line.session.dialect
+        if dialect is not None:
+            reason = ACTIONS[command.action].refuse_for(dialect, command.params)
+            if reason is not None:
+                return Cause(Source.GATEWAY, 400, "INVALID", reason)
+        return None
+
+    async def _deny(self, wish: Wish, key: CommandId, cause: Cause, received_at_s: float) -> None:
+        result = Result(
+            key=key,
+            terminal=self._config.terminal.name,
+            action=wish.action,
+            conclusion=Conclusion(Outcome.DENIED, cause=cause),
+            received_at_s=received_at_s,
+            finished_at_s=time.time(),
+            queued_s=0.0,
+            channel_s=0.0,
+        )
+        self._announce(result)
+        await wish.answer(result)
+
+    async def ask(self, action: str, params: dict[str, Json], *, timeout_s: float) -> Result:
+        """Read something for the gateway itself, in the lowest lane."""
+        answered: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        now_s = time.monotonic()
+        command = Command(
+            key=CommandId(OURSELVES, new_id()),
+            asker=OURSELVES,
+            action=action,
+            effect=Effect.QUERY,
+            lane=Lane.POLL,
+            params=params,
+            digest="",
+            received_s=now_s,
+            received_at_s=time.time(),
+            deadline_s=now_s + timeout_s,
+        )
+
+        async def settle(result: Result) -> None:
+            if not answered.done():
+                answered.set_result(result)
+
+        work = _Work(command, [settle])
+        if not self._lanes.put(Lane.POLL, OURSELVES, work):
+            raise InvalidCommand(["the poll lane is full"])
+        self._waiting.set()
+        self._sweep_later()
+        return await answered
+
+    def _sweep_later(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+
+    def _sweep(self) -> None:
+        """Expire what still waits, unsent, past its deadline."""
+        self._sweeper = None
+        now_s = time.monotonic()
+        overdue = self._lanes.remove_where(
+            lambda work: work.exchange is None and work.command.deadline_s <= now_s
+        )
+        for work in overdue:
+            cause = Cause(
+                Source.GATEWAY, 408, "EXPIRED", "the deadline passed while it waited for its turn"
+            )
+            self._end_unsent(work, Conclusion(Outcome.EXPIRED, cause=cause))
+        if any(self._lanes.depth(lane) for lane in Lane):
+            self._sweep_later()
+
+    def _end_unsent(self, work: _Work, conclusion: Conclusion) -> None:
+        self._in_background(self._finish(work, conclusion))
+
+    def _in_background(self, ending: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(ending)
+        self._endings.add(task)
+        task.add_done_callback(self._endings.discard)
+
+    async def drain(self, grace_s: float) -> None:
+        """Stop the intake, deny what has not been sent, and wait for the rest.
+
+        A trade still in doubt after `grace_s` is reported as unknown.
+        """
+        self._draining = True
+        cause = Cause(Source.GATEWAY, 410, "DRAINING", "the gateway is shutting down")
+        for work in self._lanes.remove_where(lambda work: work.exchange is None):
+            self._end_unsent(work, Conclusion(Outcome.DENIED, cause=cause))
+        try:
+            async with asyncio.timeout(grace_s):
+                while self._trades or self._driven is not None:
+                    self._idle.clear()
+                    self._waiting.set()
+                    await self._idle.wait()
+                    await asyncio.sleep(DRAIN_POLL_S)
+        except TimeoutError:
+            for work in list(self._trades.values()):
+                conclusion = Conclusion(
+                    Outcome.UNKNOWN,
+                    cause=Cause(
+                        Source.GATEWAY, 504, "UNKNOWN", "the gateway stopped before it knew"
+                    ),
+                    attempts=work.exchange.attempts if work.exchange else 0,
+                )
+                await self._finish(work, conclusion)
+        await asyncio.gather(*self._endings)
+
+    def queues(self) -> dict[str, Json]:
+        """Say how full each lane is."""
+        return {
+            lane.label: {"depth": self._lanes.depth(lane), "capacity": self._lanes.capacity[lane]}
+            for lane in Lane
+        }
+
+    def state_of(self, key: CommandId) -> Result | str:
+        """Say what became of a trade: its result, `waiting`, `in_progress` or `not_known`."""
+        if (work := self._trades.get(key)) is not None:
+            return "in_progress" if work.exchange else "waiting"
+        entry = self._journal.find(key)
+        return entry.result if entry is not None and entry.result is not None else "not_known"
+
+    # ---- the one worker -----------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take commands from the lanes, one at a time, until cancelled."""
+        while True:
+            work = self._driven = self._lanes.take()
+            if work is None:
+                self._idle.set()
+                self._waiting.clear()
+                await self._waiting.wait()
+                continue
+            self._idle.clear()
+            if work.taken_at_s is None:
+                work.taken_at_s = time.monotonic()
+                self._metrics.command_taken(
+                    work.command.lane, work.taken_at_s - work.command.received_s
+                )
+            await self._drive(work)
+
+    async def _drive(self, work: _Work) -> None:
+        """Perform steps until the command is finished or leaves the line to others."""
+        if work.exchange is None:
+            if (impossible := self._impossible(work.command)) is not None:
+                await self._finish(work, Conclusion(Outcome.DENIED, cause=impossible))
+                return
+            work.exchange = self._exchange(work.command)
+        event = work.event
+        while True:
+            event, work.proof = work.proof or event, None
+            step = work.exchange.advance(event, time.monotonic())
+            match step:
+                case Finish(conclusion):
+                    await self._finish(work, conclusion)
+                    return
+                case Pause():
+                    self._park(work, step)
+                    return
+                case _:
+                    event = await self._perform(work, step)
+
+    async def _perform(self, work: _Work, step: Send | Listen | Clear) -> Event:
+        if isinstance(step, Send) and step.request.purpose is Purpose.COMMAND:
+            if work.command.is_trade and not work.recorded:
+                await self._journal.sent(work.command)
+                work.recorded = True
+            if step.request.attempt > 1:
+                self._metrics.retried(work.command.action)
+        started_s = time.monotonic()
+        event = await self._line.perform(step)
+        work.channel_s += time.monotonic() - started_s
+        return event
+
+    def _impossible(self, command: Command) -> Cause | None:
+        """Look again at what the terminal can do: it may have been greeted since the intake."""
+        dialect = self._line.session.dialect
+        if dialect is None:
+            return None
+        reason = ACTIONS[command.action].refuse_for(dialect, command.params)
+        return Cause(Source.GATEWAY, 400, "INVALID", reason) if reason else None
+
+    def _exchange(self, command: Command) -> Exchange:
+        if not command.is_trade:
+            return ReadExchange(command, self._rules)
+        if self._line.session.dialect is Dialect.METATRADER4_SERVER:
+            return SearchTrade(command, self._rules)
+        return LedgerTrade(command, self._rules)
+
+    # ---- pauses -------------------------------------------------------------------------
+
+    def _park(self, work: _Work, pause: Pause) -> None:
+        """Let others use the line for a while; while in doubt, no other trade."""
+        if pause.in_doubt:
+            self._in_doubt, self._lanes.trades_held = work, True
+        loop = asyncio.get_running_loop()
+        work.alarm = loop.call_later(pause.delay_s, self._wake, work, Woke())
+
+    def _wake(self, work: _Work, event: Event) -> None:
+        """Give a parked command its next turn, with what happened meanwhile."""
+        if work.alarm is not None:
+            work.alarm.cancel()
+            work.alarm = None
+        work.event = event
+        lane = Lane.RESUME if work is self._in_doubt else work.command.lane
+        self._lanes.put_back(lane, work.command.asker, work)
+        self._waiting.set()
+
+    def stray(self, request: Request, reply: Reply) -> None:
+        """Take in a reply that nobody waits for: evidence for an open or an unknown trade."""
+        command = request.command
+        if command is None or not command.is_trade or request.purpose is not Purpose.COMMAND:
+            return
+        if reply.verdict not in FINAL:
+            return
+        work = self._trades.get(command.key)
+        entry = self._journal.find(command.key)
+        if work is not None and work.alarm is not None:
+            self._wake(work, Replied(reply, request.purpose))
+        elif work is not None:
+            work.proof = Replied(reply, request.purpose)
+        elif entry is not None and entry.result is not None:
+            self._replace(entry.command, entry.result, reply)
+
+    def _replace(self, command: Command, old: Result, reply: Reply) -> None:
+        """Put a late proof in the place of unknown, once."""
+        exchange = self._exchange(command)
+        step = exchange.advance(Replied(reply), time.monotonic())
+        if not isinstance(step, Finish):
+            return
+        proved = Conclusion(
+            step.conclusion.outcome,
+            response=step.conclusion.response,
+            warning="a late reply proved it; it had been reported as unknown",
+            cause=step.conclusion.cause,
+            attempts=old.conclusion.attempts,
+            resolved=True,
+        )
+        result = Result(
+            key=old.key,
+            terminal=old.terminal,
+            action=old.action,
+            conclusion=proved,
+            received_at_s=old.received_at_s,
+            finished_at_s=time.time(),
+            queued_s=old.queued_s,
+            channel_s=old.channel_s,
+        )
+        if may_replace(old, result):
+            self._metrics.resolved(str(result.outcome))
+            self._in_background(self._record(command, result, []))
+
+    # ---- the end ------------------------------------------------------------------------
+
+    async def _finish(self, work: _Work, conclusion: Conclusion) -> None:
+        """Finish once: record, then tell."""
+        command = work.command
+        if work is self._in_doubt:
+            self._in_doubt, self._lanes.trades_held = None, False
+            self._waiting.set()
+        if conclusion.resolved:
+            self._metrics.resolved(str(conclusion.outcome))
+        taken_at_s = work.taken_at_s or time.monotonic()
+        result = Result(
+            key=command.key,
+            terminal=self._config.terminal.name,
+            action=command.action,
+            conclusion=conclusion,
+            received_at_s=command.received_at_s,
+            finished_at_s=time.time(),
+            queued_s=taken_at_s - command.received_s,
+            channel_s=work.channel_s,
+        )
+        await self._record(command, result, work.answers)
+        self._trades.pop(command.key, None)
+
+    async def _record(self, command: Command, result: Result, answers: list[Answer]) -> None:
+        if command.is_trade:
+            await self._journal.finished(command, result)
+        self._announce(result)
+        if command.is_trade:
+            await self._on_result(result)
+        for answer in answers:
+            await answer(result)
+
+    def _announce(self, result: Result) -> None:
+        self._metrics.command_finished(result)
+        if result.key.client != OURSELVES:
+            self.last_results.append(result)
+        took_s = result.finished_at_s - result.received_at_s
+        log.log(
+            logging.INFO if result.action.startswith("DO_") else logging.DEBUG,
+            "command_finished id=%s action=%s outcome=%s attempts=%d took_s=%.4f",
+            result.key,
+            result.action,
+            result.outcome,
+            result.conclusion.attempts,
+            took_s,
+        )

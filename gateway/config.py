@@ -1,0 +1,327 @@
+"""The configuration: a TOML file, then `MT4GW_<SECTION>__<KEY>` from the environment.
+
+Every value has a unit, a default and a range, here and nowhere else; docs/configuration.md is
+generated from this file. Unknown keys, bad values and contradictions are reported together.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from gateway.core.exchange import Rules
+from gateway.core.messages import Lane
+from gateway.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "MT4GW_"
+
+Alias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
+Endpoint = Annotated[
+    str,
+    StringConstraints(pattern=r"^(tcp://(\*|\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}|ipc://.+)$"),
+]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+SymbolName = Annotated[str, StringConstraints(min_length=1, max_length=32)]
+
+
+class Section(BaseModel):
+    """What all sections share: immutable, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class Terminal(Section):
+    """The MetaTrader 4 terminal this gateway serves."""
+
+    name: Alias = Field("demo", description="The terminal's alias on the bus.")
+    transport: Literal["zmq"] = Field("zmq", description="How the terminal is reached.")
+    dialect: Literal["auto", "bridge", "metatrader4-server"] = Field(
+        "auto", description="The protocol it speaks; `auto` asks with `HELLO`."
+    )
+    request_endpoint: Endpoint = Field(
+        "tcp://127.0.0.1:28282",
+        description="Commands. Connects; binds when written `tcp://*:PORT`.",
+    )
+    tick_endpoint: Endpoint | None = Field(
+        "tcp://127.0.0.1:28283",
+        description="Ticks and events (bridge dialect). Connects; binds when `tcp://*:PORT`.",
+    )
+    reply_timeout_s: Seconds = Field(
+        5.0, description="A reply is missed after this. For a trade nothing is decided by it."
+    )
+    hang_timeout_s: Seconds = Field(
+        60.0, description="A terminal that stays silent this long is probed, then reconnected."
+    )
+    settle_s: Seconds = Field(
+        70.0,
+        description="Existing server: how long a stale order may still run after a lost link.",
+    )
+    ambiguous_s: Seconds = Field(
+        65.0, description="Existing server: the wait after a code that leaves it open (128, ...)."
+    )
+    search_gap_s: Seconds = Field(5.0, description="Existing server: between two searches.")
+    give_up_s: Seconds = Field(
+        900.0, description="How long to find out what became of a trade before saying unknown."
+    )
+    probe_interval_s: Seconds = Field(
+        5.0, description="An idle terminal is asked for a sign of life this often."
+    )
+    down_grace_s: float = Field(
+        5.0,
+        ge=0,
+        le=3600,
+        description="Commands wait this long for an absent terminal; later ones are denied (502).",
+    )
+    poll_symbols: tuple[SymbolName, ...] = Field(
+        (), description="Existing server: symbols whose ticks are polled (it publishes none)."
+    )
+    poll_interval_s: Seconds = Field(0.5, description="Existing server: pause between polls.")
+
+
+class Nats(Section):
+    """The connection to the bus. Secrets come from files or the environment."""
+
+    servers: tuple[str, ...] = Field(
+        ("nats://127.0.0.1:4222",), min_length=1, description="Server addresses."
+    )
+    credentials: Path | None = Field(None, description="File with JWT and seed (`.creds`).")
+    nkey: Path | None = Field(None, description="File with an nkey seed.")
+    user: str | None = Field(None, description="User name.")
+    password: SecretStr | None = Field(None, description="Password; with `user`.")
+    token: SecretStr | None = Field(None, description="Token.")
+    tls_ca: Path | None = Field(None, description="CA file; switches TLS on.")
+    tls_certificate: Path | None = Field(None, description="Client certificate file.")
+    tls_key: Path | None = Field(None, description="Client key file; with `tls_certificate`.")
+    round_trip_interval_s: Seconds = Field(5.0, description="The watchdog measures this often.")
+    round_trip_timeout_s: Seconds = Field(
+        5.0, description="A bus silent this long is reconnected to."
+    )
+
+    @model_validator(mode="after")
+    def _one_identity(self) -> Self:
+        ways = [name for name in ("credentials", "nkey", "user", "token") if getattr(self, name)]
+        if len(ways) > 1:
+            raise ValueError(f"only one of these may be set: {', '.join(ways)}")
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password go together")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key go together")
+        return self
+
+
+class Bus(Section):
+    """Names and encodings on the bus."""
+
+    prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")] = (
+        Field("mt4", description="First token of every subject.")
+    )
+    encoding: Literal["json", "msgpack"] = Field(
+        "json", description="Body of published results and events; replies use the request's."
+    )
+    inbox_prefixes: tuple[str, ...] = Field(
+        ("_INBOX",),
+        min_length=1,
+        description="Replies go only to subjects that begin with one of these.",
+    )
+
+
+class Commands(Section):
+    """Queues, timeouts and retries."""
+
+    reduce_capacity: int = Field(256, ge=1, le=100_000, description="Closes, deletes waiting.")
+    trade_capacity: int = Field(256, ge=1, le=100_000, description="Other trades waiting.")
+    read_capacity: int = Field(1024, ge=1, le=100_000, description="Queries waiting.")
+    poll_capacity: int = Field(256, ge=1, le=100_000, description="Polls and slow reads waiting.")
+    default_timeout_s: Seconds = Field(10.0, description="For commands that name no deadline.")
+    maximum_timeout_s: Seconds = Field(60.0, description="No deadline is further away than this.")
+    send_margin_s: float = Field(
+        0.2, ge=0, le=60, description="A trade is not sent when its deadline is nearer than this."
+    )
+    retry_codes: tuple[int, ...] = Field(
+        (146,), description="Codes meaning *nothing ran* after which a trade is tried again."
+    )
+    first_retry_s: Seconds = Field(0.05, description="First pause before a retry; it doubles.")
+    longest_retry_s: Seconds = Field(1.0, description="Longest pause before a retry.")
+
+    @model_validator(mode="after")
+    def _timeouts_fit(self) -> Self:
+        if self.default_timeout_s > self.maximum_timeout_s:
+            raise ValueError("default_timeout_s is above maximum_timeout_s")
+        if self.first_retry_s > self.longest_retry_s:
+            raise ValueError("first_retry_s is above longest_retry_s")
+        return self
+
+
+class Journal(Section):
+    """What is remembered of trades."""
+
+    remembered: int = Field(
+        100_000, ge=1, description="Finished trades kept in memory for duplicates and questions."
+    )
+
+
+class Ticks(Section):
+    """The tick path."""
+
+    encoding: Literal["msgpack", "json"] = Field("msgpack", description="Body of a tick.")
+    symbols: tuple[SymbolName, ...] = Field(
+        (), description="Symbols with metrics of their own; all others count as `other`."
+    )
+    last_value: bool = Field(
+        True, description="Keep the last tick per symbol in a memory stream (needs JetStream)."
+    )
+    backlog_bytes: int = Field(
+        1_000_000,
+        ge=1_000,
+        description="Unsent bytes to NATS above which only the newest tick per symbol is kept.",
+    )
+
+
+class Policy(Section):
+    """What may be traded. A fresh gateway only reads."""
+
+    trading: bool = Field(False, description="Off: every trade is denied (403).")
+    require_deadline: bool = Field(
+        True, description="A trade without a deadline is denied: it may have been delayed."
+    )
+    clients: tuple[Alias, ...] = Field((), description="Who may trade; empty: everyone.")
+    symbols: tuple[SymbolName, ...] = Field((), description="What may be traded; empty: all.")
+    maximum_lots: float | None = Field(None, gt=0, description="Largest order.")
+
+
+class Http(Section):
+    """Metrics, probes and status."""
+
+    address: Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}$")] = (
+        Field("127.0.0.1:9464", description="HOST:PORT.")
+    )
+
+
+class Log(Section):
+    """The log, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+    format: Literal["text", "json"] = Field("text", description="For people or for machines.")
+
+
+class Config(Section):
+    """Everything."""
+
+    terminal: Terminal = Field(default_factory=Terminal)
+    nats: Nats = Field(default_factory=Nats)
+    bus: Bus = Field(default_factory=Bus)
+    commands: Commands = Field(default_factory=Commands)
+    journal: Journal = Field(default_factory=Journal)
+    ticks: Ticks = Field(default_factory=Ticks)
+    policy: Policy = Field(default_factory=Policy)
+    http: Http = Field(default_factory=Http)
+    log: Log = Field(default_factory=Log)
+
+    @model_validator(mode="after")
+    def _timeouts_fit(self) -> Self:
+        if self.terminal.hang_timeout_s < self.terminal.reply_timeout_s:
+            raise ValueError("terminal.hang_timeout_s is below terminal.reply_timeout_s")
+        return self
+
+    def rules(self) -> Rules:
+        """Gather what an exchange needs to know."""
+        terminal, commands = self.terminal, self.commands
+        return Rules(
+            reply_timeout_s=terminal.reply_timeout_s,
+            hang_timeout_s=terminal.hang_timeout_s,
+            settle_s=terminal.settle_s,
+            ambiguous_s=terminal.ambiguous_s,
+            search_gap_s=terminal.search_gap_s,
+            give_up_s=terminal.give_up_s,
+            send_margin_s=commands.send_margin_s,
+            first_pause_s=commands.first_retry_s,
+            longest_pause_s=commands.longest_retry_s,
+            retry_codes=frozenset(commands.retry_codes),
+        )
+
+    def capacities(self) -> dict[Lane, int]:
+        """Say how many commands may wait per lane."""
+        commands = self.commands
+        return {
+            Lane.REDUCE: commands.reduce_capacity,
+            Lane.TRADE: commands.trade_capacity,
+            Lane.READ: commands.read_capacity,
+            Lane.POLL: commands.poll_capacity,
+        }
+
+
+def load(file: Path | None, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read the configuration.
+
+    Args:
+        file: A TOML file, or None for defaults and environment alone.
+        environment: `MT4GW_<SECTION>__<KEY>`; lists are comma separated.
+
+    Raises:
+        ConfigError: With every problem, one line each.
+    """
+    values: dict[str, Any] = {}
+    problems: list[str] = []
+    if file is not None:
+        try:
+            values = tomllib.loads(file.read_text("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+            raise ConfigError([f"{file}: {exc}"]) from exc
+    for name, value in environment.items():
+        if name.startswith(ENVIRONMENT_PREFIX):
+            problems += _apply(values, name, value)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as exc:
+        problems += [_explain(error) for error in exc.errors()]
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _apply(values: dict[str, Any], name: str, value: str) -> list[str]:
+    """Set one environment variable's value; return what is wrong with its name."""
+    match = re.fullmatch(r"([A-Z0-9]+)__([A-Z0-9_]+)", name.removeprefix(ENVIRONMENT_PREFIX))
+    if match is None:
+        return [f"{name}: write {ENVIRONMENT_PREFIX}<SECTION>__<KEY>"]
+    section, key = match[1].lower(), match[2].lower()
+    field = _field(section, key)
+    is_list = field is not None and "tuple" in str(field.annotation)
+    table = values.setdefault(section, {})
+    if not isinstance(table, dict):
+        return [f"{name}: [{section}] is not a table in the file"]
+    table[key] = [part.strip() for part in value.split(",") if part.strip()] if is_list else value
+    return []
+
+
+def _field(section: str, key: str) -> Any:
+    model = Config.model_fields.get(section)
+    if model is None or not isinstance(model.annotation, type):
+        return None
+    return model.annotation.model_fields.get(key)
+
+
+def _explain(error: Any) -> str:
+    """Write one problem as `section.key: what is wrong (got value)`; never a secret's value."""
+    path = ".".join(str(part) for part in error["loc"]) or "configuration"
+    text = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{path}: unknown key"
+    is_secret = path in ("nats.password", "nats.token")
+    is_section = isinstance(error["input"], BaseModel | dict)
+    got = "" if is_secret or is_section else f" (got {error['input']!r})"
+    return f"{path}: {text}{got}"

@@ -1,0 +1,1 @@
+"""The decisions of the gateway: no loop, no clock, no socket, no logging."""

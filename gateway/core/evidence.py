@@ -1,0 +1,141 @@
+"""What the orders of the existing server can prove about a trade whose reply is missing.
+
+An opened order carries its command's token at the front of its comment. A close, delete or
+modify is found by its ticket: its effect is there, or it is not. A difference between two
+lists is never proof: other programs and people trade too.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.core.messages import Command, CommandId, Json, Reply, Verdict
+
+TOKEN_LENGTH = 14
+COMMENT_LENGTH = 31
+COMMENT_LEFT = COMMENT_LENGTH - TOKEN_LENGTH
+"""What a client's own comment may be long; docs/protocol.md, `token`."""
+
+NEVER = "1970.01.01 00:00:00"
+
+
+def token_of(key: CommandId) -> str:
+    """Return the 14 characters that mark a command's order at the broker."""
+    digest = hashlib.blake2b(str(key).encode(), digest_size=8).digest()
+    return "~" + base64.b32encode(digest).decode().rstrip("=")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The trade's effect is there."""
+
+    response: Json
+    warning: str | None = None
+
+
+class Search(ABC):
+    """One look at the orders, one query after the other."""
+
+    @abstractmethod
+    def query(self) -> tuple[str, Mapping[str, Json]]:
+        """Return the action and parameters of the next read."""
+
+    @abstractmethod
+    def consider(self, reply: Reply) -> Found | None:
+        """Take in the answer to the last query."""
+
+    @property
+    @abstractmethod
+    def is_over(self) -> bool:
+        """Tell whether every query has been considered."""
+
+
+class OrderSearch(Search):
+    """Look for a token. Open orders twice: one may move to the history between two reads."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+        self._queries = ["GET_ORDERS", "GET_HISTORICAL_ORDERS", "GET_ORDERS"]
+
+    def query(self) -> tuple[str, Mapping[str, Json]]:
+        """Return the next list to read."""
+        return self._queries[0], {}
+
+    def consider(self, reply: Reply) -> Found | None:
+        """Look for the token at the front of each comment."""
+        self._queries.pop(0)
+        orders = [
+            order
+            for order in reply.response or []
+            if isinstance(order, dict) and str(order.get("comment")).startswith(self._token)
+        ]
+        if not orders:
+            return None
+        tickets = sorted(order["ticket"] for order in orders)
+        warning = f"{len(tickets)} orders carry its token: {tickets}" if len(tickets) > 1 else None
+        return Found(min(orders, key=lambda order: order["ticket"]), warning)
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether all three lists have been read."""
+        return not self._queries
+
+
+class TicketSearch(Search):
+    """Look whether a close, delete or modify has had its effect on its order."""
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._asked = False
+
+    def query(self) -> tuple[str, Mapping[str, Json]]:
+        """Read the order itself."""
+        return "GET_ORDER", {"ticket": self._command.params["ticket"]}
+
+    def consider(self, reply: Reply) -> Found | None:
+        """Compare the order with what was asked for."""
+        self._asked = True
+        order = reply.response
+        if reply.verdict is not Verdict.DONE or not isinstance(order, dict):
+            return None
+        if not _has_effect(self._command, order):
+            return None
+        return Found(order, "its effect is there; by whose hand cannot be told")
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether the order has been read."""
+        return self._asked
+
+
+def search_for(command: Command) -> Search:
+    """Choose the search that can find this trade's effect."""
+    if command.action == "DO_ORDER_SEND":
+        return OrderSearch(token_of(command.key))
+    return TicketSearch(command)
+
+
+def _has_effect(command: Command, order: Mapping[str, Json]) -> bool:
+    wanted = command.params
+    if command.action == "DO_ORDER_MODIFY":
+        names = {"price": "open_price", "sl": "sl", "tp": "tp"}
+        absolute = {names[name]: value for name, value in wanted.items() if name in names}
+        relative = wanted.keys() & {"sl_points", "tp_points"}
+        return bool(absolute) and not relative and _all_close(absolute, order)
+    is_closed = order.get("close_time") not in (None, NEVER)
+    if is_closed and "lots" in wanted:
+        return _all_close({"lots": wanted["lots"]}, order)
+    return is_closed
+
+
+def _all_close(wanted: Mapping[str, float], order: Mapping[str, Json]) -> bool:
+    return all(
+        isinstance(order.get(name), int | float)
+        and math.isclose(float(order[name]), value, rel_tol=0.0, abs_tol=5e-9)
+        for name, value in wanted.items()
+    )

@@ -1,0 +1,246 @@
+"""Bodies on the bus: JSON or msgpack, commands in, results and ticks out. Pure.
+
+The same body is read by the gateway and by its clients, so both import it from here. Shapes:
+docs/subjects.md.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+
+import msgpack
+
+from gateway.core.messages import Cause, Json, Outcome, Result, Tick
+from gateway.errors import InvalidCommand
+
+MAX_BODY_BYTES = 65_536
+MAX_DEPTH = 8
+
+ID_HEADER = "Mt4-Id"
+DEADLINE_HEADER = "Mt4-Deadline"
+CONTENT_TYPE_HEADER = "Content-Type"
+ERROR_CODE_HEADER = "Nats-Service-Error-Code"
+ERROR_HEADER = "Nats-Service-Error"
+
+ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+CLIENT_PATTERN = re.compile(r"[a-z0-9-]{1,32}")
+
+
+class Encoding(StrEnum):
+    """How a body is written; the value is its `Content-Type`."""
+
+    JSON = "application/json"
+    MSGPACK = "application/msgpack"
+
+
+_MSGPACK_TYPES = frozenset({"application/msgpack", "application/x-msgpack"})
+
+
+def encoding_of(body: bytes, content_type: str | None) -> Encoding:
+    """Tell how a body is written: by its header, else by its first byte."""
+    if content_type is not None:
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind in _MSGPACK_TYPES:
+            return Encoding.MSGPACK
+        if kind == Encoding.JSON:
+            return Encoding.JSON
+    # No JSON text begins with a byte of a msgpack map (0x80-0x8f, 0xde, 0xdf).
+    is_map = bool(body) and (0x80 <= body[0] <= 0x8F or body[0] in (0xDE, 0xDF))  # noqa: PLR2004
+    return Encoding.MSGPACK if is_map else Encoding.JSON
+
+
+def encode(value: Json, encoding: Encoding) -> bytes:
+    """Write a body."""
+    if encoding is Encoding.MSGPACK:
+        packed: bytes = msgpack.packb(value)
+        return packed
+    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode(body: bytes, encoding: Encoding) -> dict[str, Json]:
+    """Read a body: one object or map, with text keys, without duplicates, not too deep.
+
+    Raises:
+        InvalidCommand: Saying what is wrong with it.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidCommand([f"the body has {len(body)} bytes, at most {MAX_BODY_BYTES} are read"])
+    if not body:
+        return {}
+    try:
+        value = _decode_msgpack(body) if encoding is Encoding.MSGPACK else _decode_json(body)
+    except (ValueError, RecursionError, OverflowError, msgpack.UnpackException) as exc:
+        kind = encoding.value.removeprefix("application/")
+        raise InvalidCommand([f"the body is not {kind}: {exc or type(exc).__name__}"]) from exc
+    if not isinstance(value, dict):
+        raise InvalidCommand([f"the body is not one object but {type(value).__name__}"])
+    if _depth(value) > MAX_DEPTH:
+        raise InvalidCommand([f"the body is nested deeper than {MAX_DEPTH}"])
+    return value
+
+
+def _decode_json(body: bytes) -> Json:
+    return json.loads(
+        body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant
+    )
+
+
+def _decode_msgpack(body: bytes) -> Json:
+    return msgpack.unpackb(
+        body, object_pairs_hook=_unique, strict_map_key=True, ext_hook=_refuse_ext, timestamp=0
+    )
+
+
+def _unique(pairs: list[tuple[Json, Json]]) -> dict[str, Json]:
+    """Refuse a repeated key: the last would win, and nobody would know."""
+    result: dict[str, Json] = {}
+    for key, value in pairs:
+        if not isinstance(key, str):
+            raise ValueError(f"key {key!r} is not text")
+        if key in result:
+            raise ValueError(f"key {key!r} is given twice")
+        result[key] = value
+    return result
+
+
+def _refuse_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not a number")
+
+
+def _refuse_ext(code: int, _: bytes) -> Json:
+    raise ValueError(f"extension type {code} is not allowed")
+
+
+def _depth(value: Json, limit: int = MAX_DEPTH) -> int:
+    if limit < 0 or not isinstance(value, dict | list):
+        return 0
+    children = value.values() if isinstance(value, dict) else value
+    return 1 + max((_depth(child, limit - 1) for child in children), default=0)
+
+
+# ---- times ------------------------------------------------------------------------------
+
+
+def format_time(at_s: float) -> str:
+    """Write UTC seconds as RFC 3339 with microseconds."""
+    moment = datetime.fromtimestamp(at_s, UTC)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: Json) -> float:
+    """Read RFC 3339 with a zone as UTC seconds.
+
+    Raises:
+        InvalidCommand: It is not such a time.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidCommand(
+            [f"deadline: must be RFC 3339 with a zone, 2026-01-31T12:00:00Z (got {text!r})"]
+        )
+    return moment.timestamp()
+
+
+def new_id() -> str:
+    """Make a UUIDv7: unique, and sorted by the time it was made."""
+    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76
+    value |= secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    text = f"{value:032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+# ---- results and ticks ------------------------------------------------------------------
+
+
+def cause_body(cause: Cause | None) -> dict[str, Json] | None:
+    """Write an error as it stands in a result."""
+    if cause is None:
+        return None
+    return {
+        "source": str(cause.source),
+        "code": cause.code,
+        "name": cause.name,
+        "message": cause.message,
+    }
+
+
+def result_body(result: Result) -> dict[str, Json]:
+    """Write a result."""
+    conclusion = result.conclusion
+    return {
+        "id": result.key.id,
+        "terminal": result.terminal,
+        "client": result.key.client,
+        "action": result.action,
+        "outcome": str(conclusion.outcome),
+        "response": conclusion.response,
+        "warning": conclusion.warning,
+        "error": cause_body(conclusion.cause),
+        "attempts": conclusion.attempts,
+        "resolved": conclusion.resolved,
+        "received_at": format_time(result.received_at_s),
+        "finished_at": format_time(result.finished_at_s),
+        "queued_s": round(result.queued_s, 6),
+        "channel_s": round(result.channel_s, 6),
+    }
+
+
+_ERROR_CODES = {Outcome.EXPIRED: 408, Outcome.REJECTED: 422, Outcome.UNKNOWN: 504}
+
+
+def error_headers(result: Result) -> dict[str, str]:
+    """Return the headers by which NATS tools see that a request did not succeed."""
+    outcome, cause = result.outcome, result.conclusion.cause
+    if outcome is Outcome.SUCCEEDED:
+        return {}
+    code = _ERROR_CODES.get(outcome) or (cause.code if cause else None) or 500
+    text = cause.message if cause else str(outcome)
+    printable = "".join(c if " " <= c <= "~" else "?" for c in text[:200])
+    return {ERROR_CODE_HEADER: str(code), ERROR_HEADER: printable}
+
+
+def tick_body(tick: Tick) -> dict[str, Json]:
+    """Write a tick; `seq` first, as the terminal does."""
+    return {
+        "seq": tick.seq,
+        "symbol": tick.symbol,
+        "time": tick.time_ms,
+        "broker_time": tick.broker_time_s,
+        "bid": tick.bid,
+        "ask": tick.ask,
+        "last": tick.last,
+        "volume": tick.volume,
+        "mode": str(tick.mode),
+    }
+
+
+def parse_request(
+    body: bytes, headers: Mapping[str, str]
+) -> tuple[dict[str, Json], str | None, float | None]:
+    """Split a command's body into parameters, id and deadline (UTC seconds).
+
+    Raises:
+        InvalidCommand: With every problem of body, id and deadline.
+    """
+    encoding = encoding_of(body, headers.get(CONTENT_TYPE_HEADER))
+    params = decode(body, encoding)
+    id_ = _one_of(params.pop("id", None), headers.get(ID_HEADER), "id")
+    deadline = _one_of(params.pop("deadline", None), headers.get(DEADLINE_HEADER), "deadline")
+    if id_ is not None and not (isinstance(id_, str) and ID_PATTERN.fullmatch(id_)):
+        raise InvalidCommand([f"id: must match [A-Za-z0-9_-]{{1,64}} (got {id_!r})"])
+    return params, id_, None if deadline is None else parse_time(deadline)
+
+
+def _one_of(in_body: Json, in_header: str | None, name: str) -> Json:
+    if in_body is not None and in_header is not None and in_body != in_header:
+        raise InvalidCommand([f"{name}: body and header differ ({in_body!r}, {in_header!r})"])
+    return in_body if in_body is not None else in_header

@@ -1,0 +1,69 @@
+"""Names on the bus. `P` prefix, `T` terminal, `C` client; see docs/subjects.md.
+
+In a token every byte outside `[A-Za-z0-9_-]` is written `=XX`, so that any symbol is one token
+and a key at the same time: `EURUSD.m` is `EURUSD=2Em`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_ESCAPE = re.compile(r"=([0-9A-F]{2})")
+
+
+def encode_token(text: str) -> str:
+    """Write any text as one subject token."""
+    return "".join(chr(b) if b in _PLAIN else f"={b:02X}" for b in text.encode())
+
+
+def decode_token(token: str) -> str:
+    """Read a token back.
+
+    Raises:
+        ValueError: It is not UTF-8 text in this encoding.
+    """
+    raw = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), token)
+    return raw.encode("latin-1").decode("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """The subjects of one terminal."""
+
+    prefix: str
+    terminal: str
+
+    @property
+    def base(self) -> str:
+        """Return what all of them begin with."""
+        return f"{self.prefix}.{self.terminal}"
+
+    def query(self, action: str) -> str:
+        """Name the subject of a read (request and reply)."""
+        return f"{self.base}.query.{action}"
+
+    def trade(self, client: str, action: str) -> str:
+        """Name the subject of a trade (request and reply)."""
+        return f"{self.base}.trade.{client}.{action}"
+
+    def command(self, client: str, id_: str) -> str:
+        """Name the subject that tells what became of a trade (request and reply)."""
+        return f"{self.base}.command.{client}.{id_}"
+
+    def result(self, client: str, id_: str) -> str:
+        """Name the subject on which a trade's result is published."""
+        return f"{self.base}.result.{client}.{id_}"
+
+    def tick(self, symbol: str) -> str:
+        """Name the subject of a symbol's ticks; `*` for all."""
+        return f"{self.base}.tick.{symbol if symbol == '*' else encode_token(symbol)}"
+
+    def event(self, kind: str) -> str:
+        """Name the subject of events: terminal, order, account, gateway."""
+        return f"{self.base}.event.{kind}"
+
+    def control(self, verb: str) -> str:
+        """Name the subject of an operator's verb (request and reply)."""
+        return f"{self.base}.control.{verb}"

@@ -1,0 +1,212 @@
+"""Bytes to nouns and back, per dialect. Pure: no socket, no clock.
+
+Source: docs/protocol.md; for the existing server also docs/existing-server.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.core.broker_codes import Ran, describe
+from gateway.core.evidence import token_of
+from gateway.core.messages import (
+    Cause,
+    Dialect,
+    Json,
+    Purpose,
+    Reply,
+    Request,
+    Source,
+    Verdict,
+)
+
+MAX_REQUEST_BYTES = 65_536
+MAX_REPLY_BYTES = 8 * 1024 * 1024
+
+ERROR_KEYS = ("error_code", "error_code_description", "error_message")
+
+_encode_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decode_json = json.JSONDecoder(
+    parse_constant=lambda name: _refuse(f"{name} is no number"), strict=False
+).decode
+
+
+def _refuse(message: str) -> Json:
+    raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What marks a trade frame as meant for this terminal now, and from us.
+
+    Attributes:
+        not_after_ms: The command's deadline on the terminal's monotonic clock.
+    """
+
+    session: str
+    epoch: int
+    seq: int
+    ledger: str
+    not_after_ms: int
+
+
+def encode(request: Request, fence: Fence | None) -> bytes:
+    """Write one request frame.
+
+    Args:
+        request: Its params must be finite and JSON-like.
+        fence: For trades and `RESOLVE` in the bridge dialect; None otherwise.
+    """
+    body: dict[str, Json] = {"action": request.action, **request.params}
+    command = request.command
+    if command is not None and request.action == "DO_ORDER_SEND":
+        body["comment"] = token_of(command.key) + str(request.params.get("comment", ""))
+    if fence is not None and command is not None:
+        body |= {
+            "id": str(command.key),
+            "attempt": request.attempt,
+            "digest": command.digest,
+            "session": fence.session,
+            "epoch": fence.epoch,
+            "seq": fence.seq,
+            "ledger": fence.ledger,
+            "not_after": fence.not_after_ms,
+        }
+    return _encode_json(body).encode()
+
+
+def decode(frame: bytes, request: Request, dialect: Dialect) -> Reply:
+    """Read one reply frame and say what it proves about its request.
+
+    Never raises: what cannot be read is `MALFORMED`, which for a trade means doubt.
+    """
+    try:
+        body = _decode_json(frame.decode("utf-8"))
+    except (ValueError, RecursionError) as exc:
+        return _malformed(f"not JSON: {exc}")
+    if not isinstance(body, dict):
+        return _malformed(f"not an object but {type(body).__name__}")
+    is_trade = request.purpose is Purpose.RESOLVE or (
+        request.purpose is Purpose.COMMAND
+        and request.command is not None
+        and request.command.is_trade
+    )
+    if not is_trade:
+        return _read_reply(body)
+    if dialect is Dialect.BRIDGE:
+        return _ledger_reply(body, request)
+    return _existing_server_trade(body, request)
+
+
+def has_error(body: Mapping[str, Json]) -> bool:
+    """Tell an error reply: any error key that is there and not null."""
+    return any(body.get(key) is not None for key in ERROR_KEYS)
+
+
+def _malformed(message: str) -> Reply:
+    return Reply(
+        Verdict.MALFORMED, cause=Cause(Source.TERMINAL, None, "MALFORMED_REPLY", message[:200])
+    )
+
+
+def _cause(body: Mapping[str, Json]) -> Cause:
+    """Read any of the existing server's three error shapes."""
+    code = body.get("error_code")
+    message = body.get("error_message") or body.get("error_code_description") or "no reason given"
+    if not isinstance(code, int) or isinstance(code, bool):
+        return Cause(Source.TERMINAL, None, "TERMINAL_ERROR", str(message))
+    known = describe(code)
+    source = Source.BROKER if 0 < code < 4000 else Source.TERMINAL  # noqa: PLR2004 - MT4's split
+    return Cause(source, code, known.name, f"{message} ({known.meaning})")
+
+
+def _text(value: Json) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _integer(value: Json) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _read_reply(body: Mapping[str, Json]) -> Reply:
+    """Classify a read's reply. The existing server writes an empty list as `{}`."""
+    session, clock_ms = _text(body.get("session")), _integer(body.get("clock_ms"))
+    if has_error(body):
+        return Reply(Verdict.REJECTED, cause=_cause(body), session=session, clock_ms=clock_ms)
+    return Reply(
+        Verdict.DONE,
+        response=body.get("response"),
+        warning=_text(body.get("warning")),
+        session=session,
+        clock_ms=clock_ms,
+    )
+
+
+def _ledger_reply(body: Mapping[str, Json], request: Request) -> Reply:
+    """Classify a reply of the bridge dialect, in which the terminal says what it proves."""
+    command = request.command
+    try:
+        verdict = Verdict(body.get("state"))
+    except ValueError:
+        return _malformed(f"state is {body.get('state')!r}")
+    if verdict is Verdict.MALFORMED or command is None or body.get("id") != str(command.key):
+        return _malformed(f"reply for id {body.get('id')!r}, state {body.get('state')!r}")
+    evidence = body.get("evidence")
+    return Reply(
+        verdict,
+        response=body.get("response"),
+        warning=_text(body.get("warning")),
+        cause=_cause(body) if has_error(body) else None,
+        reason=_text(body.get("reason")),
+        evidence=evidence if isinstance(evidence, dict) else {},
+        replayed=body.get("replayed") is True,
+        session=_text(body.get("session")),
+        clock_ms=_integer(body.get("clock_ms")),
+    )
+
+
+_REFUSED_TEXTS = {
+    "DO_ORDER_SEND": ("Failed to send order.",),
+    "DO_ORDER_MODIFY": ("Failed to modify order",),
+    "DO_ORDER_CLOSE": ("Failed to close order",),
+    "DO_ORDER_DELETE": ("Failed to delete order", "Failed to close order"),
+}
+_CREATED_TEXT = "was created, but "
+_REREAD_FAILED_TEXT = "is not found in the Trades or Account History tabs"
+_VERDICTS = {
+    Ran.NO: Verdict.REJECTED,
+    Ran.NOT_NOW: Verdict.NOT_NOW,
+    Ran.IN_DOUBT: Verdict.IN_DOUBT,
+}
+ERR_NO_RESULT = 1
+
+
+def _existing_server_trade(body: Mapping[str, Json], request: Request) -> Reply:
+    """Classify a reply of the existing server, where an error may hide an open order."""
+    if not has_error(body):
+        if "response" not in body:
+            return _malformed("a trade's reply has neither response nor error")
+        return Reply(Verdict.DONE, response=body["response"], warning=_text(body.get("warning")))
+    cause = _cause(body)
+    message = str(body.get("error_message") or "")
+    if _CREATED_TEXT in message:
+        return Reply(Verdict.IN_DOUBT, cause=cause, evidence={"created": True})
+    if _REREAD_FAILED_TEXT in message:
+        return Reply(Verdict.IN_DOUBT, cause=cause)  # said after the call, when it looks again
+    if "error_code" not in body:
+        return Reply(Verdict.REJECTED, cause=cause)  # refused by the server before any call
+    if cause.code == ERR_NO_RESULT and request.action == "DO_ORDER_MODIFY":
+        warning = "the values were set already"
+        return Reply(Verdict.DONE, warning=warning)
+    return Reply(_verdict_of(cause, message, request.action), cause=cause)
+
+
+def _verdict_of(cause: Cause, message: str, action: str) -> Verdict:
+    """Trust a code only with the text that the trade call itself makes."""
+    texts = _REFUSED_TEXTS.get(action, ())
+    if not message.startswith(texts):
+        # `SymbolSelect` failed: the message is the bare symbol, and no trade call was made.
+        return Verdict.REJECTED if cause.code and cause.code > 4000 else Verdict.IN_DOUBT  # noqa: PLR2004
+    return _VERDICTS[describe(cause.code if cause.code is not None else -1).ran]

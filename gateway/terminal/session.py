@@ -1,0 +1,149 @@
+"""What the gateway knows of the terminal it talks to: its greeting, its clock, our right to act.
+
+Pure: no socket, no clock. A trade frame is fenced with it, so that it can only be executed by
+the terminal it was meant for, in the session it was meant for, before its deadline.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.core.messages import Command, CommandId, Dialect, Json, Reply, Verdict
+from gateway.terminal.dialects import Fence
+
+CLOCK_IS_FRESH_S = 30.0
+"""A deadline is translated only by a clock reading this recent: drift stays below 3 ms."""
+
+REMEMBERED = 4096
+"""How many commands' ledgers are remembered; more than can wait in all lanes."""
+
+STALE = frozenset({"stale_session", "stale_epoch"})
+"""`fenced` for these means that our acquaintance is out of date."""
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a terminal said of itself when it was greeted."""
+
+    dialect: Dialect
+    session: str | None = None
+    ledger: str | None = None
+    epoch: int = 0
+    account: Mapping[str, Json] | None = None
+
+
+class Session:
+    """The state of acquaintance with one terminal.
+
+    Attributes:
+        greeting: None until greeted, and again after the link was lost.
+        dialect: Of the terminal that was greeted last; None before the first.
+        epoch: The right to trade that the terminal issued to this gateway; 0 for none.
+    """
+
+    def __init__(self) -> None:
+        self.greeting: Greeting | None = None
+        self.dialect: Dialect | None = None
+        self.epoch = 0
+        self.connected: bool | None = None
+        self.trade_allowed: bool | None = None
+        self._seq = 0
+        self._claimed_ledger: str | None = None
+        self._meant_for: OrderedDict[CommandId, str] = OrderedDict()
+        self._clock_ms = 0
+        self._clock_read_at_s = float("-inf")
+
+    def greeted(self, greeting: Greeting, *, claimed: bool) -> bool:
+        """Take in a greeting; `claimed` when it answers a claim and so issues the epoch.
+
+        Returns:
+            False when the terminal now keeps another ledger than the one our epoch is of: the
+            epoch is void, and the terminal is to be greeted again with a claim.
+        """
+        self.dialect = greeting.dialect
+        if claimed:
+            self.epoch, self._seq, self._claimed_ledger = greeting.epoch, 0, greeting.ledger
+        elif self.epoch and greeting.ledger != self._claimed_ledger:
+            self.epoch = 0
+            return False
+        self.greeting = greeting
+        return True
+
+    @property
+    def is_deposed(self) -> bool:
+        """Tell whether another gateway has claimed the terminal after us."""
+        return bool(self.epoch and self.greeting and self.greeting.epoch > self.epoch)
+
+    def forget(self) -> None:
+        """Forget the terminal: whoever answers next must be greeted first."""
+        self.greeting = None
+        self._clock_read_at_s = float("-inf")
+
+    def learn(self, reply: Reply, now_s: float) -> None:
+        """Read the terminal's clock off a reply, and notice when it is another session."""
+        if reply.session is None or self.greeting is None:
+            return
+        if reply.session != self.greeting.session or reply.reason in STALE:
+            self.forget()
+        elif reply.clock_ms is not None:
+            self._clock_ms, self._clock_read_at_s = reply.clock_ms, now_s
+
+    def set_clock(self, clock_ms: int, now_s: float) -> None:
+        """Take the clock of a greeting's reply."""
+        self._clock_ms, self._clock_read_at_s = clock_ms, now_s
+
+    def fence(self, command: Command, now_s: float) -> Fence | None:
+        """Mark a frame for this session; None while that cannot be done safely.
+
+        The clock was read before it reached us, so the deadline told is early by at most one
+        trip, never late.
+        """
+        greeting = self.greeting
+        if greeting is None or greeting.session is None or greeting.ledger is None:
+            return None
+        if not self.epoch or now_s - self._clock_read_at_s > CLOCK_IS_FRESH_S:
+            return None
+        self._seq += 1
+        left_ms = int((command.deadline_s - self._clock_read_at_s) * 1000)
+        return Fence(
+            session=greeting.session,
+            epoch=self.epoch,
+            seq=self._seq,
+            ledger=self._ledger_of(command.key, greeting.ledger),
+            not_after_ms=self._clock_ms + left_ms,
+        )
+
+    def _ledger_of(self, key: CommandId, now: str) -> str:
+        """Return the ledger that a command was first meant for, which it stays with.
+
+        Another ledger has not seen it and would run it again.
+        """
+        ledger = self._meant_for.setdefault(key, now)
+        if len(self._meant_for) > REMEMBERED:
+            self._meant_for.popitem(last=False)
+        return ledger
+
+
+def read_greeting(reply: Reply) -> Greeting | None:
+    """Read the reply to `HELLO`; None when it makes no sense.
+
+    The existing server does not know the action and says so, which names its dialect.
+    """
+    if reply.verdict is Verdict.REJECTED:
+        message = reply.cause.message if reply.cause else ""
+        known = "Unrecognized requested action" in message
+        return Greeting(Dialect.METATRADER4_SERVER) if known else None
+    said = reply.response
+    if reply.verdict is not Verdict.DONE or not isinstance(said, dict):
+        return None
+    session, ledger, epoch = said.get("session"), said.get("ledger"), said.get("epoch")
+    if said.get("dialect") != Dialect.BRIDGE or not isinstance(session, str):
+        return None
+    if not isinstance(ledger, str) or type(epoch) is not int:
+        return None
+    account = said.get("account")
+    return Greeting(
+        Dialect.BRIDGE, session, ledger, epoch, account if isinstance(account, dict) else None
+    )
