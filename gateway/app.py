@@ -25,6 +25,7 @@ from gateway.commands import Commands
 from gateway.config import Config
 from gateway.core.messages import Dialect, Json, Outcome, Reply, Request
 from gateway.envelope import Encoding, cause_body, format_time
+from gateway.errors import GatewayError
 from gateway.journal import MemoryJournal
 from gateway.metrics import Metrics
 from gateway.status import StatusServer, watch_loop_lag
@@ -264,13 +265,23 @@ class App:
 
 
 def run(config: Config) -> None:
-    """Run one gateway in this process until it is told to stop."""
+    """Run one gateway in this process until it is told to stop.
+
+    Raises:
+        GatewayError: What ended it, if it was not told to.
+    """
 
     async def main() -> None:
         await App(config).run()
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(main())
+        try:
+            runner.run(main())
+        except ExceptionGroup as group:
+            ours, others = group.split(GatewayError)
+            if ours is None or others is not None:
+                raise
+            raise ours.exceptions[0] from group
 
 
 def loop_factory() -> Any:

@@ -20,8 +20,9 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, BadRequestError
-from nats.micro import ServiceConfig, add_service
+from nats.micro import add_service
 from nats.micro.request import Request as ServiceRequest
+from nats.micro.service import ServiceConfig
 
 from gateway import __version__
 from gateway.config import Config, Nats
@@ -273,11 +274,12 @@ class Bus:
             return
         known = self._state_of(CommandId(client, id_))
         encoding = encoding_of(msg.data, (msg.headers or {}).get(CONTENT_TYPE_HEADER))
+        body: dict[str, Json]
         if isinstance(known, Result):
             body = {"state": "finished", "result": result_body(known)}
         else:
             body = {"state": known, "result": None}
-        headers = {CONTENT_TYPE_HEADER: str(encoding)}
+        headers: dict[str, str] = {CONTENT_TYPE_HEADER: str(encoding)}
         if known == "not_known":
             headers |= {ERROR_CODE_HEADER: "404", ERROR_HEADER: "no such command is known"}
         await self._reply(msg.reply, encode(body, encoding), headers)

@@ -287,7 +287,7 @@ def load(file: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
     try:
         config = Config.model_validate(values)
     except ValidationError as exc:
-        problems += [_explain(error) for error in exc.errors()]
+        raise ConfigError(problems + [_explain(error) for error in exc.errors()]) from exc
     if problems:
         raise ConfigError(problems)
     return config

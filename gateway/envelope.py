@@ -17,7 +17,7 @@ from enum import StrEnum
 import msgpack
 
 from gateway.core.messages import Cause, Json, Outcome, Result, Tick
-from gateway.errors import InvalidCommand
+from gateway.errors import InvalidCommand, RemoteProtocolError
 
 MAX_BODY_BYTES = 65_536
 MAX_DEPTH = 8
@@ -77,11 +77,26 @@ def decode(body: bytes, encoding: Encoding) -> dict[str, Json]:
         value = _decode_msgpack(body) if encoding is Encoding.MSGPACK else _decode_json(body)
     except (ValueError, RecursionError, OverflowError, msgpack.UnpackException) as exc:
         kind = encoding.value.removeprefix("application/")
-        raise InvalidCommand([f"the body is not {kind}: {exc or type(exc).__name__}"]) from exc
+        raise InvalidCommand([f"the body is not {kind}: {str(exc) or type(exc).__name__}"]) from exc
     if not isinstance(value, dict):
         raise InvalidCommand([f"the body is not one object but {type(value).__name__}"])
     if _depth(value) > MAX_DEPTH:
         raise InvalidCommand([f"the body is nested deeper than {MAX_DEPTH}"])
+    return value
+
+
+def decode_published(body: bytes, encoding: Encoding) -> dict[str, Json]:
+    """Read what the gateway published: of any size and depth, for it is ours.
+
+    Raises:
+        RemoteProtocolError: It is not one object.
+    """
+    try:
+        value = msgpack.unpackb(body) if encoding is Encoding.MSGPACK else json.loads(body)
+    except (ValueError, msgpack.UnpackException) as exc:
+        raise RemoteProtocolError(f"not a gateway's message: {exc}") from exc
+    if not isinstance(value, dict):
+        raise RemoteProtocolError(f"not a gateway's message: {type(value).__name__}")
     return value
 
 

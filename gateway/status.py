@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import sys
 import time
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 
 from gateway.errors import ConfigError
 from gateway.metrics import Metrics, wants_openmetrics
@@ -38,6 +40,8 @@ LIFETIME_S = 10.0
 
 STOP_S = 1.0
 SWITCH_INTERVAL_S = 0.0005
+
+log = logging.getLogger(__name__)
 
 Route = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
@@ -89,10 +93,11 @@ class StatusServer:
             ConfigError: The address cannot be listened on.
         """
         # The thread that renders metrics must let go of the interpreter for the loop, and does
-        # so after 5 ms by default. Largest gap in the loop during scrapes of 50 symbols:
-        # LATER ms with 5 ms, LATER ms with 0.5 ms; without a second thread it costs nothing.
+        # so after 5 ms by default. The largest gap in the loop during 40 scrapes of 50 symbols
+        # (62 kB, on a slow machine, three runs): 17 to 27 ms rendered on the loop, 7 to 16 in a
+        # thread, 5 to 8 with 0.5 ms; 1 to 4 without scrapes. It costs nothing between scrapes.
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        server = _Server(self._answer, access_log=None, lingering_time=0)
+        server = _Server(self._answer, access_log=None, logger=log, lingering_time=0)
         self._runner = web.ServerRunner(server, shutdown_timeout=STOP_S)
         await self._runner.setup()
         host, _, port = self.address.rpartition(":")
@@ -112,6 +117,24 @@ class StatusServer:
             await self._runner.cleanup()
             self._runner = None
 
+    async def render(self, accept: str) -> tuple[bytes, str]:
+        """Render the metrics in a thread; who asks for the same format meanwhile shares it.
+
+        Args:
+            accept: The request's `Accept` header.
+
+        Returns:
+            The body and its content type.
+        """
+        key = wants_openmetrics(accept)
+        rendering = self._renderings.get(key)
+        if rendering is None:
+            loop = asyncio.get_running_loop()
+            rendering = loop.run_in_executor(None, self._metrics.render, accept)
+            rendering.add_done_callback(lambda _: self._renderings.pop(key))
+            self._renderings[key] = rendering
+        return await asyncio.shield(rendering)  # one who hangs up takes nothing from the others
+
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         route = self._routes.get(request.path)
         if route is None:
@@ -125,19 +148,8 @@ class StatusServer:
         return response
 
     async def _show_metrics(self, request: web.BaseRequest) -> web.Response:
-        body, content_type = await self._render(request.headers.get("Accept", ""))
+        body, content_type = await self.render(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
-
-    async def _render(self, accept: str) -> tuple[bytes, str]:
-        """Render in a thread; whoever asks for the same format meanwhile gets the same body."""
-        key = wants_openmetrics(accept)
-        rendering = self._renderings.get(key)
-        if rendering is None:
-            loop = asyncio.get_running_loop()
-            rendering = loop.run_in_executor(None, self._metrics.render, accept)
-            rendering.add_done_callback(lambda _: self._renderings.pop(key))
-            self._renderings[key] = rendering
-        return await asyncio.shield(rendering)  # one who hangs up takes nothing from the others
 
     async def _show_health(self, _: web.BaseRequest) -> web.Response:
         # Always 200: a stuck loop cannot answer at all, and the probe's timeout says so. A loop
@@ -223,3 +235,11 @@ def _json(value: Any, status: int = 200) -> web.Response:
 
 def _dumps(value: Any) -> str:
     return json.dumps(value, default=str)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """Tell our errors from strangers' malformed requests: those are answered 400, not logged."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+log.addFilter(_is_ours)

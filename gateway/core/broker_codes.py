@@ -74,10 +74,10 @@ _TABLE = """
 4106 no        ERR_UNKNOWN_SYMBOL                 the broker has no such symbol
 4107 no        ERR_INVALID_PRICE_PARAM            the price is not valid
 4108 no        ERR_INVALID_TICKET                 the ticket is not valid, or its order is closed
-4109 no        ERR_TRADE_NOT_ALLOWED              trading by programs is switched off in the terminal
+4109 no        ERR_TRADE_NOT_ALLOWED              trading by programs is switched off
 4110 no        ERR_LONGS_NOT_ALLOWED              the program may not buy
 4111 no        ERR_SHORTS_NOT_ALLOWED             the program may not sell
-4112 no        ERR_AUTOTRADING_DISABLED          the broker forbids trading by programs
+4112 no        ERR_AUTOTRADING_DISABLED           the broker forbids trading by programs
 """
 
 BROKER_CODES: dict[int, BrokerCode] = {

@@ -148,7 +148,7 @@ def _ledger_reply(body: Mapping[str, Json], request: Request) -> Reply:
     """Classify a reply of the bridge dialect, in which the terminal says what it proves."""
     command = request.command
     try:
-        verdict = Verdict(body.get("state"))
+        verdict = Verdict(str(body.get("state")))
     except ValueError:
         return _malformed(f"state is {body.get('state')!r}")
     if verdict is Verdict.MALFORMED or command is None or body.get("id") != str(command.key):

@@ -318,7 +318,8 @@ class Line:
             await self._free()
             return
         claim = self._claims and not self.session.epoch
-        configured = None if self._settings.dialect == "auto" else self._settings.dialect
+        wanted = self._settings.dialect
+        configured = None if wanted == "auto" else Dialect(wanted)
         if configured == Dialect.METATRADER4_SERVER:
             reply = await self._ask(Purpose.PROBE, "GET_ACCOUNT_INFO", {})
             greeting = Greeting(Dialect.METATRADER4_SERVER) if reply else None

@@ -77,7 +77,7 @@ class ZmqWire:
             self._socket.send_multipart([correlation, b"", body], zmq.NOBLOCK)
         except zmq.Again:
             return False
-        if self._socket.getsockopt(zmq.EVENTS) & zmq.POLLIN:  # type: ignore[operator] # an int option
+        if int(self._socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._loop.call_soon(self._drain)
         return True
 
@@ -109,8 +109,8 @@ class ZmqWire:
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         self._socket = socket
         self._monitor = socket.get_monitor_socket(_WATCHED)
-        self._loop.add_reader(socket.getsockopt(zmq.FD), self._drain)
-        self._loop.add_reader(self._monitor.getsockopt(zmq.FD), self._drain_monitor)
+        self._loop.add_reader(socket, self._drain)
+        self._loop.add_reader(self._monitor, self._drain_monitor)
         # A descriptor signals only after a read that found nothing.
         self._loop.call_soon(self._drain)
         self._loop.call_soon(self._drain_monitor)
@@ -122,9 +122,10 @@ class ZmqWire:
             self._reopening = None
         if self._socket is None or self._monitor is None or self._loop is None:
             return
-        self._loop.remove_reader(self._socket.getsockopt(zmq.FD))
-        self._loop.remove_reader(self._monitor.getsockopt(zmq.FD))
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_reader(self._monitor)
         self._socket.disable_monitor()
+        self._monitor.close(0)
         self._socket.close(0)
         self._socket = self._monitor = None
 
@@ -201,14 +202,14 @@ class ZmqFeed:
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         socket.setsockopt(zmq.SUBSCRIBE, b"")
         self._socket = socket
-        self._loop.add_reader(socket.getsockopt(zmq.FD), self._drain)
+        self._loop.add_reader(socket, self._drain)
         self._loop.call_soon(self._drain)
         _attach(socket, self._endpoint)
 
     def close(self) -> None:
         """Stop listening."""
         if self._socket is not None:
-            self._loop.remove_reader(self._socket.getsockopt(zmq.FD))
+            self._loop.remove_reader(self._socket)
             self._socket.close(0)
             self._socket = None
         self._context.term()

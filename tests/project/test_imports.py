@@ -38,6 +38,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.app": FLOW | {"gateway.commands", "gateway.status", "gateway.ticks"},
     "gateway.cli": ANYTHING,
     "gateway.demo": ANYTHING,
+    "gateway.demo_view": frozenset({"gateway.demo"}),
+    "gateway.logs": frozenset({"gateway.config", "gateway.envelope"}),
     "gateway.__main__": frozenset({"gateway.cli"}),
     "gateway": frozenset(),
 }

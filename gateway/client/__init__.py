@@ -1,0 +1,22 @@
+"""What programs on the bus import to trade and to read prices.
+
+async with await Mt4Client.connect(client="mybot") as mt4:
+    order = await mt4.order_send("EURUSD", "BUY", 0.1)
+    async for tick in mt4.ticks("EURUSD"):
+        ...
+"""
+
+from gateway.client.client import Mt4Client
+from gateway.client.errors import ClientError, NoAnswer, NotConnected
+from gateway.client.messages import CommandResult, TickMessage
+from gateway.core.messages import Outcome
+
+__all__ = [
+    "ClientError",
+    "CommandResult",
+    "Mt4Client",
+    "NoAnswer",
+    "NotConnected",
+    "Outcome",
+    "TickMessage",
+]

@@ -1,0 +1,290 @@
+"""The client: typed calls over NATS that never send a trade twice and never send it late.
+
+Each trade has an id and a deadline. Nothing is buffered while NATS is away: a request that
+waits in a buffer is executed when nobody expects it. After a lost answer the gateway is asked
+what became of the id; the trade itself is not repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import nats
+from nats.aio.client import Client
+from nats.errors import (
+    ConnectionClosedError,
+    ConnectionReconnectingError,
+    NoRespondersError,
+    NoServersError,
+    OutboundBufferLimitError,
+)
+
+from gateway.client.errors import NoAnswer, NotConnected
+from gateway.client.messages import CommandResult, TickMessage
+from gateway.core.messages import Json
+from gateway.envelope import (
+    CONTENT_TYPE_HEADER,
+    Encoding,
+    decode_published,
+    encode,
+    encoding_of,
+    format_time,
+    new_id,
+)
+from gateway.subjects import Subjects
+
+ANSWER_MARGIN_S = 1.0
+"""How long after a command's deadline its answer may still be on its way."""
+
+ASK_EVERY_S = 0.5
+"""How often the gateway is asked about a trade whose answer is missing."""
+
+_NOT_SENT = (OutboundBufferLimitError, ConnectionClosedError, ConnectionReconnectingError)
+
+
+class Mt4Client:
+    """One client of one terminal. Make it with `connect`; use it as a context manager."""
+
+    def __init__(self, connection: Client, subjects: Subjects, client: str) -> None:
+        self.client = client
+        self._connection = connection
+        self._subjects = subjects
+
+    @classmethod
+    async def connect(
+        cls,
+        servers: str | list[str] = "nats://127.0.0.1:4222",
+        *,
+        terminal: str = "demo",
+        client: str = "me",
+        prefix: str = "mt4",
+        **options: Any,
+    ) -> Self:
+        """Connect to NATS.
+
+        Args:
+            servers: One address or several.
+            terminal: The terminal's alias.
+            client: This client's alias, `[a-z0-9-]{1,32}`: what may be traded depends on it.
+            prefix: First token of the subjects.
+            options: Passed on to nats-py: credentials, TLS, ...
+
+        Raises:
+            NotConnected: No server could be reached.
+        """
+
+        async def quiet(_: Exception) -> None:
+            """Leave connection trouble to the calls, which raise."""
+
+        defaults: dict[str, Any] = {
+            "name": f"mt4 client {client}",
+            "error_cb": quiet,
+            "max_reconnect_attempts": -1,
+            "reconnect_time_wait": 0.2,
+            "ping_interval": 5,
+        }
+        try:
+            connection = await nats.connect(servers, **(defaults | options | {"pending_size": 0}))
+        except (NoServersError, OSError, TimeoutError) as exc:
+            raise NotConnected(f"no NATS server at {servers}: {exc}") from exc
+        return cls(connection, Subjects(prefix, terminal), client)
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # ---- commands -----------------------------------------------------------------------
+
+    async def query(
+        self, action: str, params: Mapping[str, Json] | None = None, *, timeout_s: float = 10.0
+    ) -> CommandResult:
+        """Read something.
+
+        Raises:
+            NotConnected: Nothing was sent.
+            NoAnswer: No gateway answered.
+        """
+        body = dict(params or {}) | {
+            "id": new_id(),
+            "deadline": format_time(time.time() + timeout_s),
+        }
+        return await self._request(self._subjects.query(action), body, timeout_s)
+
+    async def trade(
+        self,
+        action: str,
+        params: Mapping[str, Json] | None = None,
+        *,
+        timeout_s: float = 10.0,
+        id_: str | None = None,
+    ) -> CommandResult:
+        """Trade, and find out what became of it even if the answer is lost.
+
+        Args:
+            action: Its name in docs/actions.md.
+            params: Its parameters there.
+            timeout_s: The deadline from now: nothing is sent to the terminal after it.
+            id_: The same id again is the same trade: it is not executed twice.
+
+        Raises:
+            NotConnected: Nothing was sent.
+            NoAnswer: Nobody could say what became of it; ask `outcome_of` again later.
+        """
+        body = dict(params or {}) | {
+            "id": id_ or new_id(),
+            "deadline": format_time(time.time() + timeout_s),
+        }
+        subject = self._subjects.trade(self.client, action)
+        try:
+            return await self._request(subject, body, timeout_s)
+        except NoAnswer as exc:
+            return await self._find_out(exc, timeout_s)
+
+    async def outcome_of(self, id_: str, *, timeout_s: float = 2.0) -> CommandResult | str:
+        """Ask what became of a trade: its result, or its state while there is none.
+
+        Returns:
+            A result, or `waiting`, `in_progress` or `not_known`.
+
+        Raises:
+            NotConnected: Nothing was sent.
+            NoAnswer: No gateway answered.
+        """
+        subject = self._subjects.command(self.client, id_)
+        said = await self._ask(subject, b"", id_, timeout_s)
+        return CommandResult.read(said["result"]) if said["result"] else str(said["state"])
+
+    async def status(self, *, timeout_s: float = 2.0) -> dict[str, Json]:
+        """Ask the gateway how it is: role, links, queues.
+
+        Raises:
+            NotConnected: Nothing was sent.
+            NoAnswer: No gateway answered.
+        """
+        return await self._ask(self._subjects.control("status"), b"", "status", timeout_s)
+
+    async def _request(
+        self, subject: str, body: dict[str, Json], timeout_s: float
+    ) -> CommandResult:
+        payload = encode(body, Encoding.JSON)
+        said = await self._ask(subject, payload, body["id"], timeout_s + ANSWER_MARGIN_S)
+        return CommandResult.read(said)
+
+    async def _ask(
+        self, subject: str, payload: bytes, id_: str, timeout_s: float
+    ) -> dict[str, Json]:
+        headers = {CONTENT_TYPE_HEADER: str(Encoding.JSON)}
+        try:
+            reply = await self._connection.request(
+                subject, payload, timeout=timeout_s, headers=headers
+            )
+        except _NOT_SENT as exc:
+            raise NotConnected("no connection to NATS: the command was not sent") from exc
+        except NoRespondersError as exc:
+            raise NoAnswer(id_, f"no gateway listens on {subject}") from exc
+        except TimeoutError as exc:
+            raise NoAnswer(id_, f"no answer on {subject} within {timeout_s:g} s") from exc
+        return decode_published(reply.data, _encoding(reply.data, reply.headers))
+
+    async def _find_out(self, lost: NoAnswer, patience_s: float) -> CommandResult:
+        """Ask about a trade whose answer did not come, for as long again as it had."""
+        until_s = time.monotonic() + patience_s
+        while time.monotonic() < until_s:
+            try:
+                known = await self.outcome_of(lost.id)
+            except (NoAnswer, NotConnected):
+                known = "no gateway answered"
+            if isinstance(known, CommandResult):
+                return known
+            await asyncio.sleep(ASK_EVERY_S)
+        raise lost
+
+    # ---- the 21 actions, typed ------------------------------------------------------------
+
+    async def order_send(
+        self,
+        symbol: str,
+        order_type: str | int,
+        lots: float,
+        *,
+        timeout_s: float = 10.0,
+        id_: str | None = None,
+        **params: Json,
+    ) -> CommandResult:
+        """Open a position or place a pending order. See docs/actions.md for `params`."""
+        wanted = {"symbol": symbol, "order_type": order_type, "lots": lots, **params}
+        return await self.trade("DO_ORDER_SEND", wanted, timeout_s=timeout_s, id_=id_)
+
+    async def order_close(
+        self, ticket: int, *, timeout_s: float = 10.0, id_: str | None = None, **params: Json
+    ) -> CommandResult:
+        """Close a position; with `lots`, a part of it."""
+        wanted = {"ticket": ticket, **params}
+        return await self.trade("DO_ORDER_CLOSE", wanted, timeout_s=timeout_s, id_=id_)
+
+    async def orders(self, *, timeout_s: float = 10.0) -> list[dict[str, Json]]:
+        """Read open and pending orders.
+
+        Raises:
+            NoAnswer: No gateway answered, or the terminal gave no list.
+        """
+        result = await self.query("GET_ORDERS", timeout_s=timeout_s)
+        if not result.succeeded:
+            raise NoAnswer(result.id, f"GET_ORDERS {result.outcome}: {result.error}")
+        return list(result.response or [])
+
+    # ---- streams --------------------------------------------------------------------------
+
+    async def ticks(self, *symbols: str) -> AsyncIterator[TickMessage]:
+        """Follow the ticks of some symbols, or of all. A gap shows in `missed`."""
+        last_seq: dict[str, int] = {}
+        subjects = [self._subjects.tick(symbol) for symbol in symbols or ("*",)]
+        async for body in self._follow(subjects):
+            tick = TickMessage.read(body, last_seq.get(body["symbol"]))
+            last_seq[tick.symbol] = tick.seq
+            yield tick
+
+    async def results(self, client: str | None = None) -> AsyncIterator[CommandResult]:
+        """Follow the results of trades: of this client, or of another (`*` for all)."""
+        async for body in self._follow([self._subjects.result(client or self.client, "*")]):
+            yield CommandResult.read(body)
+
+    async def events(self, kind: str = "*") -> AsyncIterator[dict[str, Json]]:
+        """Follow the events of one kind, or of all."""
+        async for body in self._follow([self._subjects.event(kind)]):
+            yield body
+
+    async def _follow(self, subjects: list[str]) -> AsyncIterator[dict[str, Json]]:
+        """Yield every body published on the subjects, in the order of arrival."""
+        arrived: asyncio.Queue[Any] = asyncio.Queue()
+        subscriptions = [
+            await self._connection.subscribe(subject, cb=arrived.put) for subject in subjects
+        ]
+        await self._connection.flush()
+        try:
+            while True:
+                msg = await arrived.get()
+                yield decode_published(msg.data, _encoding(msg.data, msg.headers))
+        finally:
+            if self._connection.is_connected:
+                for subscription in subscriptions:
+                    await subscription.unsubscribe()
+
+
+def _encoding(body: bytes, headers: Mapping[str, str] | None) -> Encoding:
+    return encoding_of(body, (headers or {}).get(CONTENT_TYPE_HEADER))

@@ -1,0 +1,47 @@
+"""The log: one line per fact on standard error, for people or for machines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+from gateway.config import Log
+from gateway.envelope import format_time
+
+
+class _Text(logging.Formatter):
+    """UTC with milliseconds, level, message."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        return format_time(record.created)
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
+
+
+class _Json(logging.Formatter):
+    """`event` and `key=value` pairs stay in `message`; time, level and source beside it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": record.created,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+def configure(settings: Log) -> None:
+    """Send the log to standard error in the configured form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if settings.format == "json" else _Text())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level.upper())
+    # nats-py logs a traceback for every refused connection; bus.py says the same in one line.
+    logging.getLogger("nats").setLevel(logging.CRITICAL)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

@@ -1,0 +1,88 @@
+"""The reference pages say what the code does."""
+
+import tomllib
+
+from docs import generate
+from gateway.config import Config
+from gateway.metrics import Metrics
+
+# The public contract: dashboards, alerts and other people's rules hold on to these names.
+METRICS = {
+    "build_info": ("version", "python"),
+    "commands_total": ("action", "outcome"),
+    "command_duration_seconds": ("action",),
+    "queue_wait_seconds": ("lane",),
+    "queue_depth": ("lane",),
+    "queue_capacity": ("lane",),
+    "round_trip_seconds": ("action",),
+    "channel_busy_seconds_total": (),
+    "replies_dropped_total": ("action", "reason"),
+    "replies_discarded_total": ("reason",),
+    "replies_late_total": (),
+    "retries_total": ("action",),
+    "resolves_total": ("result",),
+    "duplicates_total": (),
+    "terminal_up": (),
+    "terminal_trade_allowed": (),
+    "terminal_last_reply_timestamp_seconds": (),
+    "channel_resets_total": ("reason",),
+    "ticks_received_total": ("symbol",),
+    "ticks_published_total": ("symbol",),
+    "ticks_missed_total": ("symbol",),
+    "ticks_conflated_total": ("symbol",),
+    "tick_forward_seconds": (),
+    "last_tick_timestamp_seconds": ("symbol",),
+    "nats_up": (),
+    "nats_reconnects_total": (),
+    "nats_round_trip_seconds": (),
+    "market_open": (),
+    "active": (),
+    "epoch": (),
+    "halted": (),
+    "event_loop_lag_seconds": (),
+}
+
+
+def test_pages_are_current() -> None:
+    """Every generated page is what its generator writes; else run `python docs/generate.py`."""
+    assert [] == generate.outdated()
+
+
+def test_metrics_are_the_public_contract() -> None:
+    """A renamed metric or label breaks dashboards that we do not know of."""
+    contract = {f"mt4_gateway_{name}": labels for name, labels in METRICS.items()}
+
+    assert contract == {one.name: one.labels for one in Metrics().catalogue}
+
+
+def test_metrics_follow_the_naming_rules() -> None:
+    """Counters, and only they, end in `_total`."""
+    for one in Metrics().catalogue:
+        assert (one.kind == "counter") == one.name.endswith("_total"), one.name
+
+
+def test_example_configuration_is_the_default() -> None:
+    """Whoever copies the example changes nothing."""
+    page = generate.configuration()
+    example = page.partition("```toml\n")[2].partition("```")[0]
+
+    assert Config() == Config.model_validate(tomllib.loads(example))
+
+
+def test_every_secret_is_marked() -> None:
+    """The page says which values must never be in a repository."""
+    marked = [
+        line.split("`")[1]
+        for line in generate.configuration().splitlines()
+        if "**Secret.**" in line
+    ]
+
+    assert ["password", "token"] == marked
+
+
+def test_every_key_has_a_meaning() -> None:
+    """No key is left without a sentence."""
+    keys = [line for line in generate.configuration().splitlines() if "`MT4GW_" in line]
+    unexplained = [line for line in keys if line.endswith("|  |")]
+
+    assert [] == unexplained

@@ -1,0 +1,126 @@
+"""The whole service in one loop: real NATS, real ZeroMQ, the simulated terminal, a client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.app import App
+from gateway.client import Mt4Client
+from gateway.config import Config
+from gateway.sim.options import DialectName, SimOptions
+from gateway.sim.quotes import QuoteSource
+from gateway.sim.terminal import SimTerminal
+
+PATIENCE_S = 10.0
+
+QUIET = SimOptions(
+    request_endpoint="tcp://127.0.0.1:*", tick_endpoint="tcp://127.0.0.1:*", tick_interval_s=0.0
+)
+"""A terminal whose prices move only when a test moves them."""
+
+FAST: dict[str, Any] = {
+    "reply_timeout_s": 0.2,
+    "hang_timeout_s": 0.6,
+    "settle_s": 0.3,
+    "ambiguous_s": 0.3,
+    "search_gap_s": 0.05,
+    "give_up_s": 20.0,
+    "probe_interval_s": 0.2,
+}
+"""Patience of the terminal section, scaled down."""
+
+
+async def eventually(holds: Callable[[], Any], within_s: float = PATIENCE_S) -> None:
+    """Wait until something holds; fail when it does not in time."""
+    async with asyncio.timeout(within_s):
+        while not holds():  # noqa: ASYNC110 - what is watched has no event
+            await asyncio.sleep(0.005)
+
+
+class Stack:
+    """A gateway between a NATS server and a simulated terminal, all of them real.
+
+    Args:
+        nats_url: A running server.
+        sim: How the terminal is made; `Stack.terminal` is it.
+        sections: Configuration beside the endpoints; trading is on, timeouts are short.
+    """
+
+    def __init__(
+        self,
+        nats_url: str,
+        sim: SimOptions = QUIET,
+        quotes: QuoteSource | None = None,
+        **sections: dict[str, Any],
+    ) -> None:
+        self.nats_url = nats_url
+        self._sim = sim
+        self._quotes = quotes
+        self._sections = sections
+
+    async def __aenter__(self) -> Self:
+        self.terminal = SimTerminal(self._sim, quotes=self._quotes)
+        await self.terminal.start()
+        self.app = App(self._config())
+        self._running = asyncio.create_task(self.app.run(), name="gateway")
+        await eventually(lambda: self.is_ready or self._running.done())
+        if self._running.done():
+            await self._running
+        self.client = await Mt4Client.connect(self.nats_url, client="tester")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.client.close()
+        self.app.stop()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await self._running
+        finally:
+            await self.terminal.stop()
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether commands can flow end to end."""
+        return not self.app.not_ready_because() and self.app.line.is_usable
+
+    def _config(self) -> Config:
+        terminal = {
+            "request_endpoint": self.terminal.request_endpoint,
+            "tick_endpoint": self.terminal.tick_endpoint,
+        }
+        sections: dict[str, Any] = {
+            "terminal": terminal | FAST | self._sections.pop("terminal", {}),
+            "nats": {"servers": (self.nats_url,)} | self._sections.pop("nats", {}),
+            "policy": {"trading": True} | self._sections.pop("policy", {}),
+            "http": {"address": "127.0.0.1:0"},
+            **self._sections,
+        }
+        return Config.model_validate(sections)
+
+    async def buy(self, lots: float = 0.1, **options: Any) -> Any:
+        """Open a position."""
+        return await self.client.order_send("EURUSD", "BUY", lots, **options)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Read one sample of the metrics."""
+        page, _ = self.app.metrics.render("text/plain")
+        for family in text_string_to_metric_families(page.decode()):
+            for sample in family.samples:
+                if sample.name == f"mt4_gateway_{name}" and sample.labels == labels:
+                    return sample.value
+        return 0.0
+
+
+EXISTING_SERVER = replace(QUIET, dialect=DialectName.LEGACY)
+"""The existing server, behaving as it does."""
