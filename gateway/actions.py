@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 import msgpack
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -75,7 +76,10 @@ Symbol = Annotated[str, Field(min_length=1, max_length=32), BeforeValidator(_asc
 Ticket = Annotated[int, Field(gt=0, le=2**31 - 1)]
 Lots = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 Price = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-Stop = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Stop = Annotated[
+    float, Field(ge=0, le=1e9, allow_inf_nan=False), AfterValidator(lambda value: value + 0.0)
+]
+"""A price, or 0 for none; -0.0 is 0.0."""
 Points = Annotated[int, Field(gt=0, le=10_000_000)]
 Slippage = Annotated[int, Field(ge=0, le=1_000_000)]
 Comment = Annotated[
@@ -171,7 +175,7 @@ class OrderModify(_WithStops):
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
-        if not self.model_fields_set - {"ticket"}:
+        if not self.model_dump(exclude={"ticket"}, exclude_none=True):
             raise ValueError("nothing to change: give price, sl, sl_points, tp or tp_points")
         return self
 

@@ -102,6 +102,7 @@ class App:
                 await self._drain()
                 for task in service:
                     task.cancel()
+            await self.commands.abandon()
         finally:
             await self.bus.close()
             if self._feed is not None:

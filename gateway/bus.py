@@ -34,6 +34,7 @@ from gateway.envelope import (
     ERROR_HEADER,
     Encoding,
     encode,
+    encode_result,
     encoding_of,
     error_headers,
     parse_request,
@@ -262,7 +263,7 @@ class Bus:
     def _answer_to(self, reply: str, encoding: Encoding) -> Answer:
         async def answer(result: Result) -> None:
             headers = {CONTENT_TYPE_HEADER: str(encoding)} | error_headers(result)
-            await self._reply(reply, encode(result_body(result), encoding), headers)
+            await self._reply(reply, encode_result(result, encoding), headers)
 
         return answer
 
@@ -301,7 +302,7 @@ class Bus:
     async def publish_result(self, result: Result) -> None:
         """Publish a trade's result on its subject; kept while the bus is away."""
         subject = self.subjects.result(result.key.client or "-", result.key.id)
-        self._results.append((subject, encode(result_body(result), self._encoding)))
+        self._results.append((subject, encode_result(result, self._encoding)))
         await self._flush_results()
 
     async def _flush_results(self) -> None:

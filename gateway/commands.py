@@ -64,6 +64,9 @@ SWEEP_S = 0.1
 SHOWN = 20
 """How many finished commands the status page shows."""
 
+GREETING_POLL_S = 0.05
+"""How often a command looks whether the first terminal has been greeted."""
+
 DRAIN_POLL_S = 0.02
 """How often a draining gateway looks whether it is done."""
 
@@ -302,10 +305,7 @@ class Commands:
         task.add_done_callback(self._endings.discard)
 
     async def drain(self, grace_s: float) -> None:
-        """Stop the intake, deny what has not been sent, and wait for the rest.
-
-        A trade still in doubt after `grace_s` is reported as unknown.
-        """
+        """Stop the intake, deny what has not been sent, and wait for the rest for a while."""
         self._draining = True
         cause = Cause(Source.GATEWAY, 410, "DRAINING", "the gateway is shutting down")
         for work in self._lanes.remove_where(lambda work: work.exchange is None):
@@ -318,15 +318,14 @@ class Commands:
                     await self._idle.wait()
                     await asyncio.sleep(DRAIN_POLL_S)
         except TimeoutError:
-            for work in list(self._trades.values()):
-                conclusion = Conclusion(
-                    Outcome.UNKNOWN,
-                    cause=Cause(
-                        Source.GATEWAY, 504, "UNKNOWN", "the gateway stopped before it knew"
-                    ),
-                    attempts=work.exchange.attempts if work.exchange else 0,
-                )
-                await self._finish(work, conclusion)
+            log.warning("drain_timed_out open_trades=%d", len(self._trades))
+
+    async def abandon(self) -> None:
+        """Report every trade whose fate is still open as unknown; `run` must have ended."""
+        cause = Cause(Source.GATEWAY, 504, "UNKNOWN", "the gateway stopped before it was known")
+        for work in list(self._trades.values()):
+            attempts = work.exchange.attempts if work.exchange else 0
+            await self._finish(work, Conclusion(Outcome.UNKNOWN, cause=cause, attempts=attempts))
         await asyncio.gather(*self._endings)
 
     def queues(self) -> dict[str, Json]:
@@ -364,6 +363,10 @@ class Commands:
 
     async def _drive(self, work: _Work) -> None:
         """Perform steps until the command is finished or leaves the line to others."""
+        dialect = self._line.session.dialect
+        if work.exchange is None and dialect is None:
+            self._park(work, Pause(GREETING_POLL_S))  # what it is sent as depends on the terminal
+            return
         if work.exchange is None:
             if (impossible := self._impossible(work.command)) is not None:
                 await self._finish(work, Conclusion(Outcome.DENIED, cause=impossible))
@@ -416,8 +419,14 @@ class Commands:
         """Let others use the line for a while; while in doubt, no other trade."""
         if pause.in_doubt:
             self._in_doubt, self._lanes.trades_held = work, True
+        elif work is self._in_doubt:
+            self._doubt_is_over()
         loop = asyncio.get_running_loop()
         work.alarm = loop.call_later(pause.delay_s, self._wake, work, Woke())
+
+    def _doubt_is_over(self) -> None:
+        self._in_doubt, self._lanes.trades_held = None, False
+        self._waiting.set()
 
     def _wake(self, work: _Work, event: Event) -> None:
         """Give a parked command its next turn, with what happened meanwhile."""
@@ -432,9 +441,9 @@ class Commands:
     def stray(self, request: Request, reply: Reply) -> None:
         """Take in a reply that nobody waits for: evidence for an open or an unknown trade."""
         command = request.command
-        if command is None or not command.is_trade or request.purpose is not Purpose.COMMAND:
+        if command is None or request.dialect is None or reply.verdict not in FINAL:
             return
-        if reply.verdict not in FINAL:
+        if request.purpose not in (Purpose.COMMAND, Purpose.RESOLVE):
             return
         work = self._trades.get(command.key)
         entry = self._journal.find(command.key)
@@ -443,12 +452,12 @@ class Commands:
         elif work is not None:
             work.proof = Replied(reply, request.purpose)
         elif entry is not None and entry.result is not None:
-            self._replace(entry.command, entry.result, reply)
+            self._replace(request, entry.command, entry.result, reply)
 
-    def _replace(self, command: Command, old: Result, reply: Reply) -> None:
+    def _replace(self, request: Request, command: Command, old: Result, reply: Reply) -> None:
         """Put a late proof in the place of unknown, once."""
         exchange = self._exchange(command)
-        step = exchange.advance(Replied(reply), time.monotonic())
+        step = exchange.advance(Replied(reply, request.purpose), time.monotonic())
         if not isinstance(step, Finish):
             return
         proved = Conclusion(
@@ -479,8 +488,7 @@ class Commands:
         """Finish once: record, then tell."""
         command = work.command
         if work is self._in_doubt:
-            self._in_doubt, self._lanes.trades_held = None, False
-            self._waiting.set()
+            self._doubt_is_over()
         if conclusion.resolved:
             self._metrics.resolved(str(conclusion.outcome))
         taken_at_s = work.taken_at_s or time.monotonic()
@@ -498,10 +506,11 @@ class Commands:
         self._trades.pop(command.key, None)
 
     async def _record(self, command: Command, result: Result, answers: list[Answer]) -> None:
-        if command.is_trade:
+        is_kept = command.is_trade and result.outcome is not Outcome.DENIED
+        if is_kept:
             await self._journal.finished(command, result)
         self._announce(result)
-        if command.is_trade:
+        if is_kept:
             await self._on_result(result)
         for answer in answers:
             await answer(result)

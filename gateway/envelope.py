@@ -7,6 +7,7 @@ docs/subjects.md.
 from __future__ import annotations
 
 import json
+import math
 import re
 import secrets
 import time
@@ -75,13 +76,12 @@ def decode(body: bytes, encoding: Encoding) -> dict[str, Json]:
         return {}
     try:
         value = _decode_msgpack(body) if encoding is Encoding.MSGPACK else _decode_json(body)
+        _check(value)
     except (ValueError, RecursionError, OverflowError, msgpack.UnpackException) as exc:
         kind = encoding.value.removeprefix("application/")
         raise InvalidCommand([f"the body is not {kind}: {str(exc) or type(exc).__name__}"]) from exc
     if not isinstance(value, dict):
         raise InvalidCommand([f"the body is not one object but {type(value).__name__}"])
-    if _depth(value) > MAX_DEPTH:
-        raise InvalidCommand([f"the body is nested deeper than {MAX_DEPTH}"])
     return value
 
 
@@ -132,11 +132,30 @@ def _refuse_ext(code: int, _: bytes) -> Json:
     raise ValueError(f"extension type {code} is not allowed")
 
 
-def _depth(value: Json, limit: int = MAX_DEPTH) -> int:
-    if limit < 0 or not isinstance(value, dict | list):
-        return 0
-    children = value.values() if isinstance(value, dict) else value
-    return 1 + max((_depth(child, limit - 1) for child in children), default=0)
+def _check(value: Json, depth: int = 0) -> None:
+    """Refuse what one encoding can carry and another cannot, and what nests too deep."""
+    match value:
+        case dict():
+            for key, inner in value.items():
+                _check(key, depth)
+                _check(inner, depth + 1)
+        case list():
+            for inner in value:
+                _check(inner, depth + 1)
+        case str():
+            value.encode()  # half a surrogate pair is a UnicodeError
+        case bool() | None:
+            pass
+        case int() if not -(2**63) <= value < 2**63:
+            raise ValueError("a number does not fit into 64 bits")
+        case float() if not math.isfinite(value):
+            raise ValueError(f"{value} is no finite number")
+        case int() | float():
+            pass
+        case _:
+            raise ValueError(f"{type(value).__name__} is neither text nor number")
+    if depth > MAX_DEPTH:
+        raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
 
 
 # ---- times ------------------------------------------------------------------------------
@@ -207,6 +226,16 @@ def result_body(result: Result) -> dict[str, Json]:
         "queued_s": round(result.queued_s, 6),
         "channel_s": round(result.channel_s, 6),
     }
+
+
+def encode_result(result: Result, encoding: Encoding) -> bytes:
+    """Write a result, whatever the terminal's response is: a result is never lost to it."""
+    body = result_body(result)
+    try:
+        return encode(body, encoding)
+    except (ValueError, OverflowError, RecursionError) as exc:
+        body |= {"response": None, "warning": f"the response could not be written: {exc}"}
+        return encode(body, encoding)
 
 
 _ERROR_CODES = {Outcome.EXPIRED: 408, Outcome.REJECTED: 422, Outcome.UNKNOWN: 504}

@@ -21,8 +21,9 @@ def refusal(command: Command, policy: Policy) -> Cause | None:
     symbol = command.params.get("symbol")
     if policy.symbols and symbol is not None and symbol not in policy.symbols:
         return _forbidden(f"symbol {symbol!r} is not in policy.symbols")
-    lots = command.params.get("lots")
-    if policy.maximum_lots is not None and lots is not None and lots > policy.maximum_lots:
+    lots = command.params.get("lots", 0.0)
+    is_opening = command.action == "DO_ORDER_SEND"
+    if is_opening and policy.maximum_lots is not None and lots > policy.maximum_lots:
         return _forbidden(f"lots {lots:g} is above policy.maximum_lots {policy.maximum_lots:g}")
     return None
 

@@ -25,7 +25,10 @@ def decode_token(token: str) -> str:
         ValueError: It is not UTF-8 text in this encoding.
     """
     raw = _ESCAPE.sub(lambda match: chr(int(match[1], 16)), token)
-    return raw.encode("latin-1").decode("utf-8")
+    text = raw.encode("latin-1").decode("utf-8")
+    if encode_token(text) != token:
+        raise ValueError(f"{token!r} is not written as a token is")
+    return text
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ COMMENT_LEFT = COMMENT_LENGTH - TOKEN_LENGTH
 """What a client's own comment may be long; docs/protocol.md, `token`."""
 
 NEVER = "1970.01.01 00:00:00"
+PENDING_TYPES = frozenset({2, 3, 4, 5})
 
 
 def token_of(key: CommandId) -> str:
@@ -46,6 +47,10 @@ class Search(ABC):
         """Return the action and parameters of the next read."""
 
     @abstractmethod
+    def is_answered_by(self, reply: Reply) -> bool:
+        """Tell whether a reply answers the last query; if not, it is asked again."""
+
+    @abstractmethod
     def consider(self, reply: Reply) -> Found | None:
         """Take in the answer to the last query."""
 
@@ -66,19 +71,27 @@ class OrderSearch(Search):
         """Return the next list to read."""
         return self._queries[0], {}
 
+    def is_answered_by(self, reply: Reply) -> bool:
+        """Want a list; `{}`, an empty one, comes without a response."""
+        is_list = reply.response is None or isinstance(reply.response, list)
+        return reply.verdict is Verdict.DONE and is_list
+
     def consider(self, reply: Reply) -> Found | None:
         """Look for the token at the front of each comment."""
         self._queries.pop(0)
-        orders = [
-            order
-            for order in reply.response or []
-            if isinstance(order, dict) and str(order.get("comment")).startswith(self._token)
-        ]
+        orders = [order for order in reply.response or [] if self._is_ours(order)]
         if not orders:
             return None
         tickets = sorted(order["ticket"] for order in orders)
         warning = f"{len(tickets)} orders carry its token: {tickets}" if len(tickets) > 1 else None
         return Found(min(orders, key=lambda order: order["ticket"]), warning)
+
+    def _is_ours(self, order: Json) -> bool:
+        return (
+            isinstance(order, dict)
+            and type(order.get("ticket")) is int
+            and str(order.get("comment")).startswith(self._token)
+        )
 
     @property
     def is_over(self) -> bool:
@@ -96,6 +109,12 @@ class TicketSearch(Search):
     def query(self) -> tuple[str, Mapping[str, Json]]:
         """Read the order itself."""
         return "GET_ORDER", {"ticket": self._command.params["ticket"]}
+
+    def is_answered_by(self, reply: Reply) -> bool:
+        """Want the order, or that there is none."""
+        return reply.verdict is Verdict.REJECTED or (
+            reply.verdict is Verdict.DONE and isinstance(reply.response, dict)
+        )
 
     def consider(self, reply: Reply) -> Found | None:
         """Compare the order with what was asked for."""
@@ -128,6 +147,9 @@ def _has_effect(command: Command, order: Mapping[str, Json]) -> bool:
         relative = wanted.keys() & {"sl_points", "tp_points"}
         return bool(absolute) and not relative and _all_close(absolute, order)
     is_closed = order.get("close_time") not in (None, NEVER)
+    if command.action == "DO_ORDER_DELETE" and not wanted.get("close_if_opened"):
+        # A filled and closed order was not deleted: a deleted one is still of a pending type.
+        return is_closed and order.get("order_type") in PENDING_TYPES
     if is_closed and "lots" in wanted:
         return _all_close({"lots": wanted["lots"]}, order)
     return is_closed

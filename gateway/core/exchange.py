@@ -17,14 +17,14 @@ it can no longer run. Rows are tested by name in tests/core/test_exchange_table.
 | 7 | reply `not_now`, no time left | expired | expired | expired |
 | 8 | no reply in time, link up | clear the line, retry | `RESOLVE` behind it | listen |
 | 9 | still none, link up | - | listen, clear, `RESOLVE` | clear, search |
-| 10 | link lost, reply malformed | pause, send | `RESOLVE` | probe, settle, search |
+| 10 | link lost | pause, send | `RESOLVE` | probe, settle, search |
 | 11 | not sent | pause, send | pause, send | pause, send |
 | 12 | `fenced`, not exposed before | pause, send | stale: pause, send; else rejected | - |
-| 13 | `fenced`, exposed | - | pause, `RESOLVE` | - |
+| 13 | `fenced`, exposed | - | pause, `RESOLVE`; `id_conflict`: rejected | - |
 | 14 | `not_seen`, in time | - | send, next attempt | - |
 | 15 | `not_seen`, too late | - | pause past the deadline, `RESOLVE` | - |
 | 16 | `sealed` | - | expired | - |
-| 17 | `in_doubt` | - | unknown | settle, search |
+| 17 | `in_doubt`, reply malformed | pause, send | unknown; pause, `RESOLVE` | settle, search |
 | 18 | found by the search | - | - | succeeded |
 | 19 | not found, searches spent | - | - | unknown |
 | 20 | budget for finding out spent | - | unknown | unknown |
@@ -37,13 +37,16 @@ Source: docs/safety.md.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from gateway.core.messages import (
     Cause,
     Command,
     Conclusion,
+    Dialect,
+    Json,
     Outcome,
     Purpose,
     Reply,
@@ -153,7 +156,12 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Make the line free: by an answered probe (`Cleared`), else a new link (`Lost`)."""
+    """Make the line free: by an answered probe (`Cleared`), else a new link (`Lost`).
+
+    `timeout_s` bounds how long the command waits for that, not how long it takes.
+    """
+
+    timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +185,8 @@ Step = Send | Listen | Clear | Pause | Finish
 class Exchange(ABC):
     """What all three kinds of exchange share: the budget, the attempts, the final replies."""
 
+    dialect: ClassVar[Dialect | None] = None
+
     def __init__(self, command: Command, rules: Rules) -> None:
         self.command = command
         self.rules = rules
@@ -192,11 +202,13 @@ class Exchange(ABC):
         if now_s >= self._last_send_s():
             return self._expired(now_s)
         self.attempts += 1
-        command = self.command
-        request = Request(
-            Purpose.COMMAND, command.action, command.params, self.attempts, self.command
+        return Send(
+            self._request(Purpose.COMMAND, self.command.action, self.command.params),
+            self.rules.reply_timeout_s + self.command.work_allowance_s,
         )
-        return Send(request, self.rules.reply_timeout_s + command.work_allowance_s)
+
+    def _request(self, purpose: Purpose, action: str, params: Mapping[str, Json]) -> Request:
+        return Request(purpose, action, params, self.attempts, self.command, self.dialect)
 
     def _last_send_s(self) -> float:
         return self.command.deadline_s
@@ -247,11 +259,22 @@ class ReadExchange(Exchange):
             case Replied(reply):
                 return self._replied(reply, now_s)
             case TimedOut():
-                return self._expired(now_s) if now_s >= self.command.deadline_s else Clear()
-            case Lost() | NotSent():
+                left_s = self.command.deadline_s - now_s
+                return Clear(left_s) if left_s > 0 else self._expired(now_s)
+            case NotSent():
+                self.attempts -= 1
+                return self._pause_or_expire(now_s)
+            case Lost():
                 return self._pause_or_expire(now_s)
             case Started() | Woke() | Cleared():
                 return self._send(now_s)
+
+    def _send(self, now_s: float) -> Step:
+        """Send, and wait for the reply until the deadline at most: the caller is gone then."""
+        step = super()._send(now_s)
+        if not isinstance(step, Send):
+            return step
+        return replace(step, timeout_s=min(step.timeout_s, self.command.deadline_s - now_s))
 
     def _replied(self, reply: Reply, now_s: float) -> Step:
         match reply.verdict:

@@ -27,13 +27,17 @@ from gateway.core.exchange import (
     TradeExchange,
     Woke,
 )
-from gateway.core.messages import Command, Outcome, Purpose, Reply, Request, Verdict
+from gateway.core.messages import Command, Dialect, Outcome, Purpose, Reply, Verdict
 
 PAST_DEADLINE_S = 0.05
 """How long after the deadline the sealing `RESOLVE` is asked for."""
 
-STALE_REASONS = frozenset({"stale_session", "stale_seq"})
-"""`fenced` for these is cured by a new `HELLO`; the frame itself did nothing."""
+STALE_REASONS = frozenset({"stale_session", "stale_seq", "stale_attempt", "stale_epoch"})
+"""`fenced` for these is cured by a new `HELLO` or attempt; the frame itself did nothing.
+
+After `stale_epoch` the greeting shows that we are deposed, and what another gateway made of the
+same id is not ours to tell.
+"""
 
 
 class _Awaiting(Enum):
@@ -44,6 +48,8 @@ class _Awaiting(Enum):
 
 class LedgerTrade(TradeExchange):
     """One trade in the bridge dialect."""
+
+    dialect = Dialect.BRIDGE
 
     def __init__(self, command: Command, rules: Rules) -> None:
         super().__init__(command, rules)
@@ -62,6 +68,7 @@ class LedgerTrade(TradeExchange):
                 self.exposed |= self._awaiting is _Awaiting.COMMAND
                 return self._resolve(now_s)
             case NotSent():
+                self.attempts -= self._awaiting is _Awaiting.COMMAND
                 return self._pause(in_doubt=self.exposed)
             case Woke() | Cleared():
                 return self._resolve(now_s) if self.exposed else self._send(now_s)
@@ -84,8 +91,7 @@ class LedgerTrade(TradeExchange):
                 f"the terminal did not say what became of it within {self.rules.give_up_s:g} s"
             )
         self._awaiting = _Awaiting.RESOLVE
-        request = Request(Purpose.RESOLVE, "RESOLVE", {}, self.attempts, self.command)
-        return Send(request, self.rules.reply_timeout_s)
+        return Send(self._request(Purpose.RESOLVE, "RESOLVE", {}), self.rules.reply_timeout_s)
 
     def _timed_out(self, now_s: float) -> Step:
         """Rows 8 and 9: one `RESOLVE` behind it; then patience; then a free line."""
@@ -131,7 +137,12 @@ class LedgerTrade(TradeExchange):
         return Pause(max(0.0, self.command.deadline_s - now_s) + PAST_DEADLINE_S, in_doubt=True)
 
     def _fenced(self, reply: Reply) -> Step:
-        """Rows 12 and 13: this frame did nothing; an earlier one may have."""
+        """Rows 12 and 13: this frame did nothing; an earlier one may have.
+
+        Not so with `id_conflict`: the ledger's entry is another wish's, so ours never ran.
+        """
+        if reply.reason == "id_conflict":
+            return self._finish(Outcome.REJECTED, reply)
         if self.exposed or reply.reason in STALE_REASONS:
             return self._pause(in_doubt=self.exposed)
         return self._finish(Outcome.REJECTED, reply)

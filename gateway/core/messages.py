@@ -141,13 +141,19 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One frame to the terminal, before a dialect turns it into bytes."""
+    """One frame to the terminal, before it is turned into bytes.
+
+    Attributes:
+        dialect: Of a trade's frames: the dialect that its exchange was made for. It is sent to
+            no other terminal, and its reply is read in no other way. None for reads.
+    """
 
     purpose: Purpose
     action: str
     params: Mapping[str, Json]
     attempt: int = 1
     command: Command | None = None
+    dialect: Dialect | None = None
 
 
 class Verdict(StrEnum):

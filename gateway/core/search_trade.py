@@ -34,10 +34,10 @@ from gateway.core.messages import (
     Cause,
     Command,
     Conclusion,
+    Dialect,
     Outcome,
     Purpose,
     Reply,
-    Request,
     Verdict,
 )
 
@@ -52,6 +52,8 @@ class _Phase(Enum):
 
 class SearchTrade(TradeExchange):
     """One trade in the dialect of the existing server."""
+
+    dialect = Dialect.METATRADER4_SERVER
 
     def __init__(self, command: Command, rules: Rules) -> None:
         super().__init__(command, rules)
@@ -73,8 +75,9 @@ class SearchTrade(TradeExchange):
                 self.exposed = True
                 return self._probe(now_s)
             case Cleared():
-                return self._look(now_s)
+                return self._cleared(now_s)
             case NotSent():
+                self.attempts -= self._phase is _Phase.SENT
                 return self._pause(in_doubt=self.exposed)
             case Woke():
                 return self._woke(now_s)
@@ -110,13 +113,21 @@ class SearchTrade(TradeExchange):
             case _:
                 return Clear()
 
+    def _cleared(self, now_s: float) -> Step:
+        """Look at once if our frame was consumed in order; after a lost link, settle first."""
+        return self._settle() if self._phase is _Phase.PROBING else self._look(now_s)
+
+    def _settle(self) -> Step:
+        self._phase = _Phase.SETTLING
+        return Pause(self.rules.settle_s, in_doubt=True)
+
     def _probe(self, now_s: float, first: Clear | None = None) -> Step:
         """Ask for one answer over the new connection."""
         if self._budget_is_spent(now_s):
             return self._not_found()
         self._phase = _Phase.PROBING
         return first or Send(
-            Request(Purpose.PROBE, "GET_ACCOUNT_INFO", {}, 1, self.command),
+            self._request(Purpose.PROBE, "GET_ACCOUNT_INFO", {}),
             self.rules.reply_timeout_s,
         )
 
@@ -126,18 +137,14 @@ class SearchTrade(TradeExchange):
             return self._not_found()
         self._phase = _Phase.SEARCHING
         action, params = self._search.query()
-        return Send(
-            Request(Purpose.SEARCH, action, params, self.attempts, self.command),
-            self.rules.reply_timeout_s,
-        )
+        return Send(self._request(Purpose.SEARCH, action, params), self.rules.reply_timeout_s)
 
     def _replied(self, reply: Reply, purpose: Purpose, now_s: float) -> Step:
         match purpose:
             case Purpose.COMMAND:
                 return self._answered(reply, now_s)
             case Purpose.PROBE if self._phase is _Phase.PROBING:
-                self._phase = _Phase.SETTLING
-                return Pause(self.rules.settle_s, in_doubt=True)
+                return self._settle()
             case Purpose.SEARCH:
                 return self._seen(reply, now_s)
             case _:
@@ -167,7 +174,7 @@ class SearchTrade(TradeExchange):
 
     def _seen(self, reply: Reply, now_s: float) -> Step:
         """Rows 18 and 19: what one query of the search showed."""
-        if reply.verdict not in (Verdict.DONE, Verdict.REJECTED):
+        if not self._search.is_answered_by(reply):
             return self._pause(in_doubt=True)
         match self._search.consider(reply):
             case Found(response, warning):

@@ -6,6 +6,7 @@ Source: docs/protocol.md; for the existing server also docs/existing-server.md.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,13 +29,25 @@ MAX_REPLY_BYTES = 8 * 1024 * 1024
 ERROR_KEYS = ("error_code", "error_code_description", "error_message")
 
 _encode_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no finite number")
+    return value
+
+
+def _integer_64(text: str) -> int:
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{text[:30]} does not fit into 64 bits")
+    return value
+
+
 _decode_json = json.JSONDecoder(
-    parse_constant=lambda name: _refuse(f"{name} is no number"), strict=False
+    parse_constant=_finite, parse_float=_finite, parse_int=_integer_64, strict=False
 ).decode
-
-
-def _refuse(message: str) -> Json:
-    raise ValueError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,25 +90,22 @@ def encode(request: Request, fence: Fence | None) -> bytes:
     return _encode_json(body).encode()
 
 
-def decode(frame: bytes, request: Request, dialect: Dialect) -> Reply:
+def decode(frame: bytes, request: Request) -> Reply:
     """Read one reply frame and say what it proves about its request.
 
     Never raises: what cannot be read is `MALFORMED`, which for a trade means doubt.
     """
     try:
         body = _decode_json(frame.decode("utf-8"))
+        if b"\\ud" in frame.lower():  # maybe half a surrogate pair, which nothing can write again
+            json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as exc:
         return _malformed(f"not JSON: {exc}")
     if not isinstance(body, dict):
         return _malformed(f"not an object but {type(body).__name__}")
-    is_trade = request.purpose is Purpose.RESOLVE or (
-        request.purpose is Purpose.COMMAND
-        and request.command is not None
-        and request.command.is_trade
-    )
-    if not is_trade:
+    if request.purpose not in (Purpose.COMMAND, Purpose.RESOLVE) or request.dialect is None:
         return _read_reply(body)
-    if dialect is Dialect.BRIDGE:
+    if request.dialect is Dialect.BRIDGE:
         return _ledger_reply(body, request)
     return _existing_server_trade(body, request)
 
@@ -191,22 +201,17 @@ def _existing_server_trade(body: Mapping[str, Json], request: Request) -> Reply:
         return Reply(Verdict.DONE, response=body["response"], warning=_text(body.get("warning")))
     cause = _cause(body)
     message = str(body.get("error_message") or "")
-    if _CREATED_TEXT in message:
+    is_send = request.action == "DO_ORDER_SEND"
+    if _CREATED_TEXT in message or (is_send and _REREAD_FAILED_TEXT in message):
         return Reply(Verdict.IN_DOUBT, cause=cause, evidence={"created": True})
     if _REREAD_FAILED_TEXT in message:
         return Reply(Verdict.IN_DOUBT, cause=cause)  # said after the call, when it looks again
     if "error_code" not in body:
         return Reply(Verdict.REJECTED, cause=cause)  # refused by the server before any call
+    if message == request.params.get("symbol"):
+        return Reply(Verdict.REJECTED, cause=cause)  # `SymbolSelect` failed, before any call
     if cause.code == ERR_NO_RESULT and request.action == "DO_ORDER_MODIFY":
-        warning = "the values were set already"
-        return Reply(Verdict.DONE, warning=warning)
-    return Reply(_verdict_of(cause, message, request.action), cause=cause)
-
-
-def _verdict_of(cause: Cause, message: str, action: str) -> Verdict:
-    """Trust a code only with the text that the trade call itself makes."""
-    texts = _REFUSED_TEXTS.get(action, ())
-    if not message.startswith(texts):
-        # `SymbolSelect` failed: the message is the bare symbol, and no trade call was made.
-        return Verdict.REJECTED if cause.code and cause.code > 4000 else Verdict.IN_DOUBT  # noqa: PLR2004
-    return _VERDICTS[describe(cause.code if cause.code is not None else -1).ran]
+        return Reply(Verdict.DONE, warning="the values were set already")
+    if not message.startswith(_REFUSED_TEXTS.get(request.action, ())):
+        return Reply(Verdict.IN_DOUBT, cause=cause)  # not what the trade call itself says
+    return Reply(_VERDICTS[describe(cause.code or 0).ran], cause=cause)

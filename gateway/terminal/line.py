@@ -40,6 +40,9 @@ log = logging.getLogger(__name__)
 FINAL = frozenset({Verdict.DONE, Verdict.REJECTED, Verdict.SEALED})
 """A reply of these settles its command, to whichever attempt it belongs."""
 
+FENCED = frozenset({Purpose.COMMAND, Purpose.RESOLVE})
+"""Frames of a trade that carry session, epoch, sequence and deadline in the bridge dialect."""
+
 USABLE_WITHIN_S = 0.5
 """How long a send waits for a line that is being greeted or freed."""
 
@@ -57,8 +60,10 @@ class Deposed(GatewayError):  # noqa: N818 - says what has happened
 class _Listener:
     """Flow 1, waiting for what concerns its command since `request` was sent.
 
+    Any reply of the same attempt will do, and a final one of any attempt.
+
     Attributes:
-        patient: Any reply of this attempt will do, not only the one to `request`.
+        patient: The reply's time is up already, and it was counted as dropped.
         freeing: It will do, too, if the line becomes free.
     """
 
@@ -68,13 +73,15 @@ class _Listener:
     freeing: bool
 
     def wants(self, request: Request, reply: Reply) -> bool:
+        if self.heard.done():
+            return False  # something else came in the same turn of the loop
         if request is self.request:
             return True
         if request.command is not self.request.command:
             return False
         if request.purpose not in (Purpose.COMMAND, Purpose.RESOLVE):
             return False
-        return reply.verdict in FINAL or (self.patient and request.attempt == self.request.attempt)
+        return reply.verdict in FINAL or request.attempt == self.request.attempt
 
 
 class Line:
@@ -113,6 +120,9 @@ class Line:
         self._keeper_hears: asyncio.Future[Reply] | None = None
         self._last_heard_s = time.monotonic()
         self._to_be_freed = False
+        self._clock_is_wanted = False
+        self._links = 0
+        self._asked_on_link = 0
         self._changed = asyncio.Event()
         self._attention = asyncio.Event()
 
@@ -142,15 +152,17 @@ class Line:
             case Send(request, timeout_s):
                 if not await self._usable_for(request.purpose) or not self._put(request):
                     return NotSent()
-                self._asked = request
+                self._asked, self._asked_on_link = request, self._links
                 return await self._hear(timeout_s)
+            case _ if self._asked_on_link != self._links:
+                return Lost()  # between two steps, when nobody was listening
             case Listen(timeout_s):
                 return await self._hear(timeout_s, patient=True)
-            case Clear():
+            case Clear(timeout_s):
                 if self._channel.is_free:
                     return Cleared()
                 self._free_soon()
-                return await self._hear(None, patient=True, freeing=True)
+                return await self._hear(timeout_s, patient=True, freeing=True)
             case _:
                 assert_never(step)
 
@@ -200,15 +212,17 @@ class Line:
         now_s = time.monotonic()
         fence: Fence | None = None
         command = request.command
-        if (
-            command is not None
-            and command.is_trade
-            and request.purpose in (Purpose.COMMAND, Purpose.RESOLVE)
-            and self.session.dialect is Dialect.BRIDGE
-        ):
-            fence = self.session.fence(command, now_s)
-            if fence is None:
-                return False
+        if command is not None:
+            if request.purpose is Purpose.COMMAND and now_s >= command.deadline_s:
+                return False  # it passed while the line was being freed or the journal written
+            if request.dialect not in (None, self.session.dialect):
+                return False  # meant for a terminal of another kind than the one that is here
+            if request.dialect is Dialect.BRIDGE and request.purpose in FENCED:
+                fence = self.session.fence(command, now_s)
+                if fence is None:
+                    self._clock_is_wanted = True
+                    self._attention.set()
+                    return False
         correlation = self._channel.begin(request, now_s)
         if self._wire.send(correlation, encode(request, fence)):
             return True
@@ -224,7 +238,7 @@ class Line:
             log.warning("reply_unmatched bytes=%d", len(body))
             return
         request = received.request
-        reply = decode(body, request, self.session.dialect or Dialect.BRIDGE)
+        reply = decode(body, request)
         self._note(received, reply, now_s)
         if request.command is None:
             self._keeper_heard(request, reply)
@@ -269,6 +283,7 @@ class Line:
 
     def _link_changed(self, linked: bool) -> None:
         self.is_linked = linked
+        self._links += 1
         self.session.forget()
         if linked:
             log.info("terminal_linked endpoint=%s", self._settings.request_endpoint)
@@ -305,6 +320,9 @@ class Line:
                 await self._greet()
             elif self.is_linked and self._to_be_freed:
                 await self._free()
+            elif self.is_linked and self._clock_is_wanted:
+                self._clock_is_wanted = False
+                await self._ask(Purpose.PROBE, *self._sign_of_life())
             elif not await _is_set_within(self._attention, self._settings.probe_interval_s):
                 await self._probe()
 
@@ -346,7 +364,7 @@ class Line:
                 f"ours {self.session.epoch}"
             )
         if reply.clock_ms is not None:
-            self.session.set_clock(reply.clock_ms, time.monotonic())
+            self.session.read_clock(reply.clock_ms, time.monotonic())
         self._metrics.epoch_is(self.session.epoch)
         if isinstance(reply.response, dict):
             self.permissions(reply.response)

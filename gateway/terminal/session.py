@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from gateway.core.messages import Command, CommandId, Dialect, Json, Reply, Verdict
 from gateway.terminal.dialects import Fence
 
+CLOCK_IS_KEPT_S = 10.0
+"""A truer reading of the clock is preferred to newer ones for this long."""
+
 CLOCK_IS_FRESH_S = 30.0
 """A deadline is translated only by a clock reading this recent: drift stays below 3 ms."""
 
@@ -88,10 +91,17 @@ class Session:
         if reply.session != self.greeting.session or reply.reason in STALE:
             self.forget()
         elif reply.clock_ms is not None:
-            self._clock_ms, self._clock_read_at_s = reply.clock_ms, now_s
+            self.read_clock(reply.clock_ms, now_s)
 
-    def set_clock(self, clock_ms: int, now_s: float) -> None:
-        """Take the clock of a greeting's reply."""
+    def read_clock(self, clock_ms: int, now_s: float) -> None:
+        """Take a reading of the terminal's clock, unless it was longer on its way than ours.
+
+        A reading is old by the time it took to come, never too new. The newest-looking one is
+        the truest, until drift could matter.
+        """
+        age_s = now_s - self._clock_read_at_s
+        if age_s < CLOCK_IS_KEPT_S and clock_ms < self._clock_ms + age_s * 1000:
+            return
         self._clock_ms, self._clock_read_at_s = clock_ms, now_s
 
     def fence(self, command: Command, now_s: float) -> Fence | None:

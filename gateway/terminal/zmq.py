@@ -29,12 +29,13 @@ REOPEN_AFTER_S = 1.0
 """Pause before a new socket after a protocol error, which libzmq itself never retries."""
 
 _WATCHED = (
-    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    zmq.EVENT_CONNECTED
+    | zmq.EVENT_ACCEPTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_DISCONNECTED
-    | zmq.EVENT_CLOSED
 )
 
 
@@ -61,6 +62,8 @@ class ZmqWire:
         self._monitor: zmq.Socket[bytes] | None = None
         self._reopening: asyncio.TimerHandle | None = None
         self._linked = False
+        self._peers = 0
+        self._shook_hands = False
 
     def open(self, on_frame: FrameHandler, on_link: LinkHandler) -> None:
         """Start connecting, and keep trying."""
@@ -127,6 +130,7 @@ class ZmqWire:
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(0)
+        self._peers, self._shook_hands = 0, False
         self._socket = self._monitor = None
 
     def _drain(self) -> None:
@@ -155,11 +159,17 @@ class ZmqWire:
 
     def _monitored(self, event: int) -> None:
         match event:
+            case zmq.EVENT_CONNECTED | zmq.EVENT_ACCEPTED:
+                self._peers += 1
+                self._judge_link()
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._set_link(True)
-            case zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED:
+                self._shook_hands = True
+                self._judge_link()
+            case zmq.EVENT_DISCONNECTED:
                 self._drain()  # what had arrived before the end is still evidence
-                self._set_link(False)
+                self._peers -= 1
+                self._shook_hands &= self._peers > 0
+                self._judge_link()
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 log.warning("terminal_handshake_failed endpoint=%s", self._endpoint)
                 self._reopen_later()
@@ -169,6 +179,12 @@ class ZmqWire:
     def _reopen_later(self) -> None:
         if self._reopening is None and self._loop is not None:
             self._reopening = self._loop.call_later(REOPEN_AFTER_S, self.reconnect)
+
+    def _judge_link(self) -> None:
+        """Accept exactly one terminal: a DEALER would hand frames to several in turn."""
+        if self._peers > 1:
+            log.error("terminals_connected count=%d endpoint=%s", self._peers, self._endpoint)
+        self._set_link(self._peers == 1 and self._shook_hands)
 
     def _set_link(self, linked: bool) -> None:
         if linked is not self._linked:
