@@ -70,6 +70,14 @@ GREETING_POLL_S = 0.05
 DRAIN_POLL_S = 0.02
 """How often a draining gateway looks whether it is done."""
 
+EXPIRED_UNSENT = Conclusion(
+    Outcome.EXPIRED,
+    cause=Cause(Source.GATEWAY, 408, "EXPIRED", "the deadline passed while it waited for its turn"),
+)
+DRAINED = Conclusion(
+    Outcome.DENIED, cause=Cause(Source.GATEWAY, 410, "DRAINING", "the gateway is shutting down")
+)
+
 OURSELVES = "gateway"
 """The client that the gateway's own reads run under."""
 
@@ -77,7 +85,7 @@ ResultListener = Callable[[Result], Awaitable[None]]
 """Hears of every final result of a trade, after the journal holds it."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Work:
     """One accepted command on its way.
 
@@ -120,6 +128,7 @@ class Commands:
         self._metrics = metrics
         self._on_result = on_result
         self._lanes: Lanes[_Work] = Lanes(config.capacities() | {Lane.RESUME: 0})
+        self._open: set[_Work] = set()
         self._trades: dict[CommandId, _Work] = {}
         self._in_doubt: _Work | None = None
         self._waiting = asyncio.Event()
@@ -154,6 +163,7 @@ class Commands:
             message = f"the {command.lane.label} lane is full: {capacity} commands are waiting"
             await self._deny(wish, key, Cause(Source.GATEWAY, 429, "BUSY", message), received_at_s)
             return
+        self._open.add(work)
         if command.is_trade:
             self._trades[key] = work
         self._waiting.set()
@@ -219,7 +229,7 @@ class Commands:
     def _refusal(self, command: Command, wish: Wish) -> Cause | None:
         """Say why a valid command is not even queued."""
         if self._draining:
-            return Cause(Source.GATEWAY, 410, "DRAINING", "the gateway is shutting down")
+            return DRAINED.cause
         if (cause := refusal(command, self._config.policy)) is not None:
             return cause
         down_since_s = self._line.down_since_s
@@ -289,15 +299,9 @@ class Commands:
             lambda work: work.exchange is None and work.command.deadline_s <= now_s
         )
         for work in overdue:
-            cause = Cause(
-                Source.GATEWAY, 408, "EXPIRED", "the deadline passed while it waited for its turn"
-            )
-            self._end_unsent(work, Conclusion(Outcome.EXPIRED, cause=cause))
+            self._in_background(self._finish(work, EXPIRED_UNSENT))
         if any(self._lanes.depth(lane) for lane in Lane):
             self._sweep_later()
-
-    def _end_unsent(self, work: _Work, conclusion: Conclusion) -> None:
-        self._in_background(self._finish(work, conclusion))
 
     def _in_background(self, ending: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(ending)
@@ -307,25 +311,28 @@ class Commands:
     async def drain(self, grace_s: float) -> None:
         """Stop the intake, deny what has not been sent, and wait for the rest for a while."""
         self._draining = True
-        cause = Cause(Source.GATEWAY, 410, "DRAINING", "the gateway is shutting down")
         for work in self._lanes.remove_where(lambda work: work.exchange is None):
-            self._end_unsent(work, Conclusion(Outcome.DENIED, cause=cause))
+            self._in_background(self._finish(work, DRAINED))
         try:
             async with asyncio.timeout(grace_s):
-                while self._trades or self._driven is not None:
+                while self._open or self._driven is not None:
                     self._idle.clear()
                     self._waiting.set()
                     await self._idle.wait()
                     await asyncio.sleep(DRAIN_POLL_S)
         except TimeoutError:
-            log.warning("drain_timed_out open_trades=%d", len(self._trades))
+            log.warning("drain_timed_out open=%d", len(self._open))
 
     async def abandon(self) -> None:
-        """Report every trade whose fate is still open as unknown; `run` must have ended."""
+        """Give everything still open a result; `run` must have ended."""
         cause = Cause(Source.GATEWAY, 504, "UNKNOWN", "the gateway stopped before it was known")
-        for work in list(self._trades.values()):
-            attempts = work.exchange.attempts if work.exchange else 0
-            await self._finish(work, Conclusion(Outcome.UNKNOWN, cause=cause, attempts=attempts))
+        for work in list(self._open):
+            conclusion = DRAINED
+            if work.recorded and work.exchange is not None:
+                conclusion = Conclusion(
+                    Outcome.UNKNOWN, cause=cause, attempts=work.exchange.attempts
+                )
+            await self._finish(work, conclusion)
         await asyncio.gather(*self._endings)
 
     def queues(self) -> dict[str, Json]:
@@ -365,13 +372,17 @@ class Commands:
         """Perform steps until the command is finished or leaves the line to others."""
         dialect = self._line.session.dialect
         if work.exchange is None and dialect is None:
-            self._park(work, Pause(GREETING_POLL_S))  # what it is sent as depends on the terminal
+            # What it is sent as depends on the terminal, and none has been greeted yet.
+            if time.monotonic() >= work.command.deadline_s:
+                await self._finish(work, EXPIRED_UNSENT)
+            else:
+                self._park(work, Pause(GREETING_POLL_S))
             return
         if work.exchange is None:
             if (impossible := self._impossible(work.command)) is not None:
                 await self._finish(work, Conclusion(Outcome.DENIED, cause=impossible))
                 return
-            work.exchange = self._exchange(work.command)
+            work.exchange = self._exchange(work.command, dialect)
         event = work.event
         while True:
             event, work.proof = work.proof or event, None
@@ -406,10 +417,10 @@ class Commands:
         reason = ACTIONS[command.action].refuse_for(dialect, command.params)
         return Cause(Source.GATEWAY, 400, "INVALID", reason) if reason else None
 
-    def _exchange(self, command: Command) -> Exchange:
+    def _exchange(self, command: Command, dialect: Dialect | None) -> Exchange:
         if not command.is_trade:
             return ReadExchange(command, self._rules)
-        if self._line.session.dialect is Dialect.METATRADER4_SERVER:
+        if dialect is Dialect.METATRADER4_SERVER:
             return SearchTrade(command, self._rules)
         return LedgerTrade(command, self._rules)
 
@@ -456,7 +467,7 @@ class Commands:
 
     def _replace(self, request: Request, command: Command, old: Result, reply: Reply) -> None:
         """Put a late proof in the place of unknown, once."""
-        exchange = self._exchange(command)
+        exchange = self._exchange(command, request.dialect)
         step = exchange.advance(Replied(reply, request.purpose), time.monotonic())
         if not isinstance(step, Finish):
             return
@@ -503,7 +514,9 @@ class Commands:
             channel_s=work.channel_s,
         )
         await self._record(command, result, work.answers)
-        self._trades.pop(command.key, None)
+        self._open.discard(work)
+        if command.is_trade:
+            del self._trades[command.key]
 
     async def _record(self, command: Command, result: Result, answers: list[Answer]) -> None:
         is_kept = command.is_trade and result.outcome is not Outcome.DENIED
