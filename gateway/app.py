@@ -14,7 +14,7 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -78,16 +78,14 @@ class App:
     # ---- life ---------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Serve until SIGTERM, SIGINT or `stop`.
+        """Serve until `stop`.
 
         Raises:
             TransportError: NATS has closed the connection for good.
             Deposed: Another gateway has claimed the terminal.
         """
-        self._handle_signals()
         await self.status.start()
         self.line.open()
-        self._open_feed()
         try:
             async with asyncio.TaskGroup() as tasks:
                 service = [
@@ -117,6 +115,7 @@ class App:
     async def _serve_bus(self) -> None:
         await self.bus.connect()
         await self.bus.serve(self.commands.accept, self.commands.state_of, self.describe)
+        self._open_feed()  # not before: ticks that nobody can take would only be conflated
         self._serving = True
         self.metrics.is_active(True)
         self.bus.post_event("gateway", self._gateway_event("started"))
@@ -134,14 +133,6 @@ class App:
         if endpoint is not None:
             self._feed = ZmqFeed(endpoint)
             self._feed.open(self.ticks.receive)
-
-    def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            try:
-                loop.add_signal_handler(number, self.stop)
-            except NotImplementedError:  # Windows
-                signal.signal(number, lambda *_: loop.call_soon_threadsafe(self.stop))
 
     # ---- what the edges report ----------------------------------------------------------
 
@@ -273,7 +264,9 @@ def run(config: Config) -> None:
     """
 
     async def main() -> None:
-        await App(config).run()
+        app = App(config)
+        on_signal(app.stop)
+        await app.run()
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
@@ -283,6 +276,16 @@ def run(config: Config) -> None:
             if ours is None or others is not None:
                 raise
             raise ours.exceptions[0] from group
+
+
+def on_signal(stop: Callable[[], object]) -> None:
+    """Call `stop` on SIGTERM and SIGINT, also where the loop knows no signals (Windows)."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, stop)
+        except NotImplementedError:
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
 
 
 def loop_factory() -> Any:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -18,10 +17,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.app import App, loop_factory
+from gateway.app import App, loop_factory, on_signal
 from gateway.client import CommandResult, Mt4Client, TickMessage
 from gateway.config import Config
 from gateway.errors import ConfigError
@@ -132,15 +132,15 @@ class Demo:
                 asyncio.create_task(self._follow_results(client)),
                 asyncio.create_task(self._show(show)),
             ]
+            strategy = asyncio.create_task(self._strategy(client))
+            on_signal(strategy.cancel)
             try:
-                async with asyncio.timeout(seconds):
-                    await self._story(client)
-                    while True:
-                        await self._trade_a_little(client)
-            except TimeoutError:
-                pass
-            finally:
+                await asyncio.wait([strategy], timeout=seconds)
+                strategy.cancel()
+                with suppress(asyncio.CancelledError):
+                    await strategy
                 await asyncio.gather(self._trading, self._look_at_metrics())
+            finally:
                 for follower in followers:
                     follower.cancel()
                 await asyncio.gather(*followers, return_exceptions=True)
@@ -177,6 +177,11 @@ class Demo:
         self.checks.metrics_served = b"mt4_gateway_ticks_published_total" in page
 
     # ---- the strategy -------------------------------------------------------------------
+
+    async def _strategy(self, client: Mt4Client) -> None:
+        await self._story(client)
+        while True:
+            await self._trade_a_little(client)
 
     async def _story(self, client: Mt4Client) -> None:
         """Open and close; then lose a reply on purpose and find the order again."""
@@ -298,10 +303,7 @@ def run_demo(seconds: float | None, faults: list[str]) -> int:
     try:
         logs.configure(Config().log.model_copy(update={"level": "error"}))
         with view, asyncio.Runner(loop_factory=loop_factory()) as runner:
-            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
             runner.run(demo.run(view.show, seconds))
-    except KeyboardInterrupt:
-        pass
     except FaultSpecError as exc:
         raise ConfigError([f"--fault: {exc}"]) from exc
     for sentence, holds in demo.checks.verdicts():

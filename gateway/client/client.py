@@ -13,15 +13,14 @@ from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import nats
 from nats.aio.client import Client
 from nats.errors import (
     ConnectionClosedError,
     ConnectionReconnectingError,
     NoRespondersError,
-    NoServersError,
     OutboundBufferLimitError,
 )
+from nats.errors import Error as NatsError
 
 from gateway.client.errors import NoAnswer, NotConnected
 from gateway.client.messages import CommandResult, TickMessage
@@ -62,6 +61,7 @@ class Mt4Client:
         terminal: str = "demo",
         client: str = "me",
         prefix: str = "mt4",
+        connect_timeout_s: float = 5.0,
         **options: Any,
     ) -> Self:
         """Connect to NATS.
@@ -71,26 +71,34 @@ class Mt4Client:
             terminal: The terminal's alias.
             client: This client's alias, `[a-z0-9-]{1,32}`: what may be traded depends on it.
             prefix: First token of the subjects.
+            connect_timeout_s: How long to try; once connected, it reconnects for ever.
             options: Passed on to nats-py: credentials, TLS, ...
 
         Raises:
             NotConnected: No server could be reached.
         """
+        last_error: list[Exception] = []
 
-        async def quiet(_: Exception) -> None:
+        async def note(exc: Exception) -> None:
             """Leave connection trouble to the calls, which raise."""
+            last_error[:] = [exc]
 
         defaults: dict[str, Any] = {
             "name": f"mt4 client {client}",
-            "error_cb": quiet,
+            "error_cb": note,
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": 0.2,
             "ping_interval": 5,
         }
+        connection = Client()
         try:
-            connection = await nats.connect(servers, **(defaults | options | {"pending_size": 0}))
-        except (NoServersError, OSError, TimeoutError) as exc:
-            raise NotConnected(f"no NATS server at {servers}: {exc}") from exc
+            # nats-py's first connect, too, would try for ever.
+            async with asyncio.timeout(connect_timeout_s):
+                await connection.connect(servers, **(defaults | options | {"pending_size": 0}))
+        except (NatsError, OSError, TimeoutError) as exc:
+            await connection.close()
+            cause = last_error[0] if last_error else exc
+            raise NotConnected(f"no connection to NATS at {servers}: {cause!r}") from exc
         return cls(connection, Subjects(prefix, terminal), client)
 
     async def close(self) -> None:

@@ -117,7 +117,7 @@ class Line:
         self._asked: Request | None = None
         self._listener: _Listener | None = None
         self._keeper_asked: Request | None = None
-        self._keeper_hears: asyncio.Future[Reply] | None = None
+        self._keeper_hears: asyncio.Future[Reply | None] | None = None
         self._last_heard_s = time.monotonic()
         self._to_be_freed = False
         self._clock_is_wanted = False
@@ -292,6 +292,8 @@ class Line:
             if self._listener is not None and not self._listener.patient:
                 self._metrics.reply_dropped(self._listener.request.action, "disconnect")
             self._channel.lose()
+            if self._keeper_hears is not None and not self._keeper_hears.done():
+                self._keeper_hears.set_result(None)
             self._to_be_freed = False
             self._tell(Lost())
         self._announce()

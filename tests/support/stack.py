@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.app import App
 from gateway.client import Mt4Client
 from gateway.config import Config
+from gateway.sim.broker import Broker
 from gateway.sim.options import DialectName, SimOptions
 from gateway.sim.quotes import QuoteSource
 from gateway.sim.terminal import SimTerminal
@@ -65,7 +67,8 @@ class Stack:
         self._sections = sections
 
     async def __aenter__(self) -> Self:
-        self.terminal = SimTerminal(self._sim, quotes=self._quotes)
+        rich = Broker(deposit=1e9, time_s=int(time.time()) + self._sim.broker_offset_s)
+        self.terminal = SimTerminal(self._sim, broker=rich, quotes=self._quotes)
         await self.terminal.start()
         self.app = App(self._config())
         self._running = asyncio.create_task(self.app.run(), name="gateway")
@@ -73,7 +76,12 @@ class Stack:
         if self._running.done():
             await self._running
         self.client = await Mt4Client.connect(self.nats_url, client="tester")
+        self._followers: list[asyncio.Task[None]] = []
         return self
+
+    def background(self, work: Coroutine[None, None, None]) -> None:
+        """Run something beside the test until the stack ends."""
+        self._followers.append(asyncio.create_task(work))
 
     async def __aexit__(
         self,
@@ -81,6 +89,9 @@ class Stack:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        for follower in self._followers:
+            follower.cancel()
+        await asyncio.gather(*self._followers, return_exceptions=True)
         await self.client.close()
         self.app.stop()
         try:
