@@ -178,7 +178,7 @@ class App:
         if self._stopping.is_set():
             return ["the gateway is shutting down"]
         if not self.bus.is_connected:
-            return ["no connection to NATS"]
+            return [f"no connection to NATS: {self.bus.last_error or 'trying'}"]
         return [] if self._serving else ["not subscribed yet"]
 
     def _gateway_event(self, event: str) -> dict[str, Json]:

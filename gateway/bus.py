@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -25,8 +23,8 @@ from nats.micro.request import Request as ServiceRequest
 from nats.micro.service import ServiceConfig
 
 from gateway import __version__
-from gateway.config import Config, Nats
-from gateway.core.messages import Answer, CommandId, Effect, Json, Result, Wish
+from gateway.config import Config
+from gateway.core.messages import Answer, CommandId, Effect, Json, Outcome, Result, Wish
 from gateway.envelope import (
     CLIENT_PATTERN,
     CONTENT_TYPE_HEADER,
@@ -40,8 +38,9 @@ from gateway.envelope import (
     parse_request,
     result_body,
 )
-from gateway.errors import ConfigError, InvalidCommand, TransportError
+from gateway.errors import TransportError
 from gateway.metrics import Metrics
+from gateway.nats_login import connect_options
 from gateway.subjects import Subjects
 
 log = logging.getLogger(__name__)
@@ -49,6 +48,7 @@ log = logging.getLogger(__name__)
 QUEUE_GROUP = "mt4-gateway"
 RECONNECT_WAIT_S = 0.2
 CONNECT_TIMEOUT_S = 2
+REPEAT_ERROR_S = 60.0
 KEPT_RESULTS = 100_000
 """How many results wait for a bus that is away, before the oldest go."""
 
@@ -71,6 +71,8 @@ class Bus:
     def __init__(self, config: Config, metrics: Metrics) -> None:
         self.subjects = Subjects(config.bus.prefix, config.terminal.name)
         self.round_trip_s: float | None = None
+        self.last_error: str | None = None
+        self._last_error_at_s = 0.0
         self._config = config
         self._metrics = metrics
         self._client = Client()
@@ -132,7 +134,11 @@ class Bus:
         return ",".join(server.rpartition("@")[2] for server in self._config.nats.servers)
 
     async def _on_error(self, exc: Exception) -> None:
-        log.warning("nats_error cause=%r", exc)
+        """Log an error once a minute; nats-py repeats it at every try to reconnect."""
+        now_s = time.monotonic()
+        if repr(exc) != self.last_error or now_s > self._last_error_at_s + REPEAT_ERROR_S:
+            log.warning("nats_error cause=%r", exc)
+            self.last_error, self._last_error_at_s = repr(exc), now_s
 
     async def _on_disconnected(self) -> None:
         self._metrics.nats_is_up(False)
@@ -142,6 +148,7 @@ class Bus:
     async def _on_reconnected(self) -> None:
         self._metrics.nats_is_up(True)
         self._metrics.nats_reconnected()
+        self.last_error = None
         log.info("nats_reconnected server=%s", self.server)
         await self._keep_last_ticks()
         await self._flush_results()
@@ -190,7 +197,8 @@ class Bus:
                     await self._client.flush(CONNECT_TIMEOUT_S)
             except (TimeoutError, NatsError) as exc:
                 log.warning("nats_close cause=%r", exc)
-        await self._client.close()
+        closing = asyncio.create_task(self._client.close())
+        await asyncio.wait([closing], timeout=CONNECT_TIMEOUT_S)
 
     # ---- inbound ------------------------------------------------------------------------
 
@@ -251,14 +259,23 @@ class Bus:
             return Wish(action, effect, client, asker, _no_answer, problem=problem)
         encoding = encoding_of(msg.data, headers.get(CONTENT_TYPE_HEADER))
         answer = self._answer_to(msg.reply, encoding) if msg.reply else _no_answer
+        if effect is Effect.TRADE and not msg.reply:
+            answer = self._publish_denial
         if client is not None and CLIENT_PATTERN.fullmatch(client) is None:
             problem = f"the client {client[:40]!r} must match [a-z0-9-]{{1,32}}"
             return Wish(action, effect, client, asker, answer, problem=problem)
-        try:
-            params, id_, deadline_at_s = parse_request(msg.data, headers)
-        except InvalidCommand as exc:
-            return Wish(action, effect, client, asker, answer, problem=str(exc))
-        return Wish(action, effect, client, asker, answer, params, id_, deadline_at_s)
+        said = parse_request(msg.data, headers)
+        return Wish(
+            action,
+            effect,
+            client,
+            asker,
+            answer,
+            params=said.params,
+            id=said.id,
+            deadline_at_s=said.deadline_at_s,
+            problem=said.problem,
+        )
 
     def _answer_to(self, reply: str, encoding: Encoding) -> Answer:
         async def answer(result: Result) -> None:
@@ -304,6 +321,11 @@ class Bus:
         subject = self.subjects.result(result.key.client or "-", result.key.id)
         self._results.append((subject, encode_result(result, self._encoding)))
         await self._flush_results()
+
+    async def _publish_denial(self, result: Result) -> None:
+        """Tell a trade's refusal where its result is looked for; nobody asked for a reply."""
+        if result.outcome is Outcome.DENIED:
+            await self.publish_result(result)
 
     async def _flush_results(self) -> None:
         headers = {CONTENT_TYPE_HEADER: str(self._encoding)}
@@ -374,30 +396,3 @@ class Bus:
             log.warning("tick_stream_differs stream=%s cause=%s", stream.name, exc.description)
         except (APIError, NatsError, TimeoutError) as exc:
             log.warning("tick_stream_unavailable stream=%s cause=%r", stream.name, exc)
-
-
-def connect_options(settings: Nats) -> dict[str, Any]:
-    """Turn secrets and certificates into what nats-py wants.
-
-    Raises:
-        ConfigError: A file cannot be read.
-    """
-    options: dict[str, Any] = {}
-    try:
-        if settings.credentials is not None:
-            options["user_credentials"] = str(settings.credentials)
-            settings.credentials.read_bytes()
-        if settings.nkey is not None:
-            options["nkeys_seed_str"] = settings.nkey.read_text("ascii").strip()
-        if settings.tls_ca is not None:
-            context = ssl.create_default_context(cafile=str(settings.tls_ca))
-            if settings.tls_certificate is not None and settings.tls_key is not None:
-                context.load_cert_chain(settings.tls_certificate, settings.tls_key)
-            options["tls"] = context
-    except (OSError, ValueError) as exc:
-        raise ConfigError([f"nats: {exc}"]) from exc
-    if settings.user is not None and settings.password is not None:
-        options |= {"user": settings.user, "password": settings.password.get_secret_value()}
-    if settings.token is not None:
-        options["token"] = settings.token.get_secret_value()
-    return options

@@ -72,10 +72,10 @@ def _add_service_commands(commands: Any) -> None:
 
 def _add_bus_commands(commands: Any) -> None:
     bus = argparse.ArgumentParser(add_help=False)
-    bus.add_argument("--nats", default="nats://127.0.0.1:4222", metavar="URL")
-    bus.add_argument("--terminal", default="demo", metavar="ALIAS")
+    bus.add_argument("--config", type=Path, help="take servers, login and names from this file")
+    bus.add_argument("--nats", metavar="URL", help="instead of nats.servers")
+    bus.add_argument("--terminal", metavar="ALIAS", help="instead of terminal.name")
     bus.add_argument("--client", default="cli", metavar="ALIAS")
-    bus.add_argument("--prefix", default="mt4")
     bus.add_argument("--json", action="store_true", help="one JSON object per line")
 
     send = commands.add_parser("send", parents=[bus], help="one command; prints its result")
@@ -91,6 +91,10 @@ def _add_bus_commands(commands: Any) -> None:
 
     results = commands.add_parser("results", parents=[bus], help="follow results of all clients")
     results.set_defaults(command=_on_bus(_results))
+
+    events = commands.add_parser("events", parents=[bus], help="follow events")
+    events.add_argument("kind", nargs="?", default="*", help="terminal, order, account, gateway")
+    events.set_defaults(command=_on_bus(_events))
 
     status = commands.add_parser("status", parents=[bus], help="how the running gateway is")
     status.set_defaults(command=_on_bus(_status))
@@ -149,14 +153,16 @@ def _on_bus(
 ) -> Callable[[argparse.Namespace], int]:
     """Give a command a connected client; no connection is exit code 3."""
     from gateway.client import Mt4Client, NoAnswer, NotConnected  # noqa: PLC0415
+    from gateway.nats_login import connect_options  # noqa: PLC0415
 
     async def connected(args: argparse.Namespace) -> int:
+        config = _configuration(args)
         async with await Mt4Client.connect(
-            args.nats,
-            terminal=args.terminal,
+            args.nats or list(config.nats.servers),
+            terminal=args.terminal or config.terminal.name,
             client=args.client,
-            prefix=args.prefix,
-            allow_reconnect=True,
+            prefix=config.bus.prefix,
+            **connect_options(config.nats),
         ) as client:
             return await command(client, args)
 
@@ -215,6 +221,12 @@ async def _results(client: Any, args: argparse.Namespace) -> int:
             reason = f"  {result.error['message']}" if result.error else ""
             name = f"{result.client}/{result.id}"
             print(f"{name}  {result.action}  {result.outcome}{reason}", flush=True)
+    return OK
+
+
+async def _events(client: Any, args: argparse.Namespace) -> int:
+    async for event in client.events(args.kind):
+        print(json.dumps(event), flush=True)
     return OK
 
 

@@ -63,8 +63,11 @@ class Terminal(Section):
     reply_timeout_s: Seconds = Field(
         5.0, description="A reply is missed after this. For a trade nothing is decided by it."
     )
+    patience_s: Seconds = Field(
+        15.0, description="How long a trade's missing reply is awaited before the line is probed."
+    )
     hang_timeout_s: Seconds = Field(
-        60.0, description="A terminal that stays silent this long is probed, then reconnected."
+        60.0, description="A terminal that answers nothing, probes neither, is left after this."
     )
     settle_s: Seconds = Field(
         70.0,
@@ -242,7 +245,7 @@ class Config(Section):
         terminal, commands = self.terminal, self.commands
         return Rules(
             reply_timeout_s=terminal.reply_timeout_s,
-            hang_timeout_s=terminal.hang_timeout_s,
+            patience_s=terminal.patience_s,
             settle_s=terminal.settle_s,
             ambiguous_s=terminal.ambiguous_s,
             search_gap_s=terminal.search_gap_s,

@@ -61,7 +61,7 @@ class Checks:
             (f"a market order was opened (ticket {self.opened})", self.opened is not None),
             ("and closed", self.closed),
             ("a lost reply was recovered", self.recovered),
-            (f"without a second order ({self.executions} executed)", self.executions == 1),
+            (f"without a second order (executed {self.executions} time)", self.executions == 1),
             (f"every command got exactly one result ({len(self.answers)} trades)", once),
             ("metrics were served", self.metrics_served),
         ]

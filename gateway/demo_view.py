@@ -87,7 +87,12 @@ class LiveView:
             f"NATS {nats['server']} {_light(bool(nats['connected']))}   "
             f"ticks {demo.checks.ticks}   waiting {depth}"
         )
-        return Panel(text, title="mt4-gateway demo", title_align="left")
+        seen = (
+            f"{'[green]✓[/green]' if holds else '[dim]·[/dim]'} {sentence}"
+            for sentence, holds in demo.checks.verdicts()[1:5]
+        )
+        lines = f"{text}\n{'   '.join(seen)}"
+        return Panel(lines, title="mt4-gateway demo", title_align="left")
 
     def _prices(self, demo: Demo) -> Table:
         table = Table(expand=True, box=None)

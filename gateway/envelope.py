@@ -12,6 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -267,21 +268,33 @@ def tick_body(tick: Tick) -> dict[str, Json]:
     }
 
 
-def parse_request(
-    body: bytes, headers: Mapping[str, str]
-) -> tuple[dict[str, Json], str | None, float | None]:
-    """Split a command's body into parameters, id and deadline (UTC seconds).
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command's message said. `problem` tells what was wrong; the id is kept if it can."""
 
-    Raises:
-        InvalidCommand: With every problem of body, id and deadline.
-    """
-    encoding = encoding_of(body, headers.get(CONTENT_TYPE_HEADER))
-    params = decode(body, encoding)
-    id_ = _one_of(params.pop("id", None), headers.get(ID_HEADER), "id")
-    deadline = _one_of(params.pop("deadline", None), headers.get(DEADLINE_HEADER), "deadline")
-    if id_ is not None and not (isinstance(id_, str) and ID_PATTERN.fullmatch(id_)):
-        raise InvalidCommand([f"id: must match [A-Za-z0-9_-]{{1,64}} (got {id_!r})"])
-    return params, id_, None if deadline is None else parse_time(deadline)
+    params: dict[str, Json] = field(default_factory=dict)
+    id: str | None = None
+    deadline_at_s: float | None = None
+    problem: str | None = None
+
+
+def parse_request(body: bytes, headers: Mapping[str, str]) -> Said:
+    """Split a command's body into parameters, id and deadline (UTC seconds)."""
+    id_: str | None = None
+    try:
+        params = decode(body, encoding_of(body, headers.get(CONTENT_TYPE_HEADER)))
+        id_ = _id_in(params.pop("id", None), headers.get(ID_HEADER))
+        deadline = _one_of(params.pop("deadline", None), headers.get(DEADLINE_HEADER), "deadline")
+        return Said(params, id_, None if deadline is None else parse_time(deadline))
+    except InvalidCommand as exc:
+        return Said(id=id_, problem=str(exc))
+
+
+def _id_in(in_body: Json, in_header: str | None) -> str | None:
+    id_ = _one_of(in_body, in_header, "id")
+    if id_ is None or (isinstance(id_, str) and ID_PATTERN.fullmatch(id_)):
+        return id_
+    raise InvalidCommand([f"id: must match [A-Za-z0-9_-]{{1,64}} (got {id_!r})"])
 
 
 def _one_of(in_body: Json, in_header: str | None, name: str) -> Json:

@@ -222,7 +222,7 @@ class Mt4Client:
             await asyncio.sleep(ASK_EVERY_S)
         raise lost
 
-    # ---- the 21 actions, typed ------------------------------------------------------------
+    # ---- the commonest actions, typed -------------------------------------------------------
 
     async def order_send(
         self,

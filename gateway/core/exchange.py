@@ -62,7 +62,8 @@ class Rules:
 
     Attributes:
         reply_timeout_s: A reply is missed after this; for a trade nothing is decided by it.
-        hang_timeout_s: A terminal that is silent this long is probed, then reconnected.
+        patience_s: How long a trade's missing reply is listened for, with nothing sent, before
+            the line is probed.
         settle_s: Existing server: how long a stale order may still be executed after a lost
             link, counted from the first answered probe.
         ambiguous_s: Existing server: how long to wait after a code that leaves it open.
@@ -74,7 +75,7 @@ class Rules:
     """
 
     reply_timeout_s: float = 5.0
-    hang_timeout_s: float = 60.0
+    patience_s: float = 15.0
     settle_s: float = 70.0
     ambiguous_s: float = 65.0
     search_gap_s: float = 5.0

@@ -101,7 +101,7 @@ class LedgerTrade(TradeExchange):
                 return self._resolve(now_s)
             case _Awaiting.RESOLVE:
                 self._awaiting = _Awaiting.ANYTHING
-                return Listen(self.rules.hang_timeout_s)
+                return Listen(self.rules.patience_s)
             case _Awaiting.ANYTHING:
                 return Clear()
             case _:

@@ -107,7 +107,7 @@ class SearchTrade(TradeExchange):
         match self._phase:
             case _Phase.SENT:
                 self._phase = _Phase.LISTENING
-                return Listen(self.rules.hang_timeout_s)
+                return Listen(self.rules.patience_s)
             case _Phase.PROBING:
                 return self._probe(now_s, Clear())
             case _:

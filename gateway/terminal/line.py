@@ -406,6 +406,8 @@ class Line:
             self._free_soon()
         elif isinstance(reply.response, dict):
             self.permissions(reply.response)
+            if self.session.dialect is Dialect.METATRADER4_SERVER:
+                self.session.set_account(reply.response)
 
     def _sign_of_life(self) -> tuple[str, dict[str, Json]]:
         bridge = self.session.dialect is Dialect.BRIDGE
@@ -422,14 +424,14 @@ class Line:
         if since_s is None:
             return
         left_s = since_s + self._settings.hang_timeout_s - time.monotonic()
-        if left_s <= 0:
+        if self._channel.may_send(Purpose.PROBE):
+            await self._ask(Purpose.PROBE, *self._sign_of_life())
+        elif left_s > 0:
+            await self._change(left_s)
+        else:
             log.warning("terminal_hangs silent_s=%.1f", self._settings.hang_timeout_s - left_s)
             self._metrics.channel_reset("hang")
             self._wire.reconnect()
-        elif self._channel.may_send(Purpose.PROBE):
-            await self._ask(Purpose.PROBE, *self._sign_of_life())
-        else:
-            await self._change(left_s)
 
     async def _ask(self, purpose: Purpose, action: str, params: dict[str, Json]) -> Reply | None:
         """Send the keeper's own request; None when it was not sent or not answered."""

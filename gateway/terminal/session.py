@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.core.messages import Command, CommandId, Dialect, Json, Reply, Verdict
 from gateway.terminal.dialects import Fence
@@ -73,6 +73,11 @@ class Session:
             return False
         self.greeting = greeting
         return True
+
+    def set_account(self, account: Mapping[str, Json]) -> None:
+        """Take the account from where the existing server tells it, which greets nobody."""
+        if self.greeting is not None:
+            self.greeting = replace(self.greeting, account=account)
 
     @property
     def is_deposed(self) -> bool:

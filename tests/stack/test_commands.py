@@ -7,6 +7,7 @@ import time
 import msgpack
 import nats
 import pytest
+from nats.aio.msg import Msg
 
 from gateway.client import NoAnswer, Outcome
 from gateway.envelope import format_time
@@ -33,7 +34,7 @@ async def test_order_opens_once_and_its_result_is_published(nats_server: NatsSer
         published = []
         connection = await nats.connect(nats_server.url)
 
-        async def note(msg: nats.aio.msg.Msg) -> None:
+        async def note(msg: Msg) -> None:
             published.append(json.loads(msg.data))
 
         await connection.subscribe("mt4.demo.result.tester.*", cb=note)
@@ -101,7 +102,9 @@ async def test_bad_parameters_are_denied_with_every_field_named(nats_server: Nat
         assert result.error is not None
         for part in ("order_type", "SELLL", "lots", "-1.0", "magic: unknown parameter"):
             assert part in result.error["message"]
-        assert [] == [f for f in stack.terminal.truth.of("received") if f["action"][:3] == "DO_"]
+        assert [] == [
+            f for f in stack.terminal.truth.of("received") if str(f["action"]).startswith("DO_")
+        ]
 
 
 async def test_trade_without_a_deadline_is_denied(nats_server: NatsServer) -> None:
@@ -153,7 +156,7 @@ async def test_forged_reply_subject_executes_nothing(nats_server: NatsServer) ->
         connection = await nats.connect(nats_server.url)
         heard: list[bytes] = []
 
-        async def note(msg: nats.aio.msg.Msg) -> None:
+        async def note(msg: Msg) -> None:
             heard.append(msg.data)
 
         await connection.subscribe("mt4.demo.result.>", cb=note)

@@ -28,6 +28,7 @@ QUIET = SimOptions(
 
 FAST: dict[str, Any] = {
     "reply_timeout_s": 0.2,
+    "patience_s": 0.3,
     "hang_timeout_s": 0.6,
     "settle_s": 0.3,
     "ambiguous_s": 0.3,
