@@ -11,7 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.actions import ACTIONS, digest_of
 from gateway.config import Config
@@ -246,21 +246,14 @@ class Commands:
         return None
 
     async def _deny(self, wish: Wish, key: CommandId, cause: Cause, received_at_s: float) -> None:
-        result = Result(
-            key=key,
-            terminal=self._config.terminal.name,
-            action=wish.action,
-            conclusion=Conclusion(Outcome.DENIED, cause=cause),
-            received_at_s=received_at_s,
-            finished_at_s=time.time(),
-            queued_s=0.0,
-            channel_s=0.0,
+        result = self._result(
+            key, wish.action, Conclusion(Outcome.DENIED, cause=cause), received_at_s
         )
         self._announce(result)
         await wish.answer(result)
 
     async def ask(self, action: str, params: dict[str, Json], *, timeout_s: float) -> Result:
-        """Read something for the gateway itself, in the lowest lane."""
+        """Read something for the gateway itself, in the lowest lane; denied when that is full."""
         answered: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         now_s = time.monotonic()
         command = Command(
@@ -282,7 +275,9 @@ class Commands:
 
         work = _Work(command, [settle])
         if not self._lanes.put(Lane.POLL, OURSELVES, work):
-            raise InvalidCommand(["the poll lane is full"])
+            cause = Cause(Source.GATEWAY, 429, "BUSY", "the poll lane is full")
+            denied = Conclusion(Outcome.DENIED, cause=cause)
+            return self._result(command.key, action, denied, command.received_at_s)
         self._waiting.set()
         self._sweep_later()
         return await answered
@@ -479,16 +474,7 @@ class Commands:
             attempts=old.conclusion.attempts,
             resolved=True,
         )
-        result = Result(
-            key=old.key,
-            terminal=old.terminal,
-            action=old.action,
-            conclusion=proved,
-            received_at_s=old.received_at_s,
-            finished_at_s=time.time(),
-            queued_s=old.queued_s,
-            channel_s=old.channel_s,
-        )
+        result = replace(old, conclusion=proved, finished_at_s=time.time())
         if may_replace(old, result):
             self._metrics.resolved(str(result.outcome))
             self._in_background(self._record(command, result, []))
@@ -503,13 +489,11 @@ class Commands:
         if conclusion.resolved:
             self._metrics.resolved(str(conclusion.outcome))
         taken_at_s = work.taken_at_s or time.monotonic()
-        result = Result(
-            key=command.key,
-            terminal=self._config.terminal.name,
-            action=command.action,
-            conclusion=conclusion,
-            received_at_s=command.received_at_s,
-            finished_at_s=time.time(),
+        result = self._result(
+            command.key,
+            command.action,
+            conclusion,
+            command.received_at_s,
             queued_s=taken_at_s - command.received_s,
             channel_s=work.channel_s,
         )
@@ -517,6 +501,27 @@ class Commands:
         self._open.discard(work)
         if command.is_trade:
             del self._trades[command.key]
+
+    def _result(
+        self,
+        key: CommandId,
+        action: str,
+        conclusion: Conclusion,
+        received_at_s: float,
+        *,
+        queued_s: float = 0.0,
+        channel_s: float = 0.0,
+    ) -> Result:
+        return Result(
+            key=key,
+            terminal=self._config.terminal.name,
+            action=action,
+            conclusion=conclusion,
+            received_at_s=received_at_s,
+            finished_at_s=time.time(),
+            queued_s=queued_s,
+            channel_s=channel_s,
+        )
 
     async def _record(self, command: Command, result: Result, answers: list[Answer]) -> None:
         is_kept = command.is_trade and result.outcome is not Outcome.DENIED

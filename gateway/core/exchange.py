@@ -24,7 +24,8 @@ it can no longer run. Rows are tested by name in tests/core/test_exchange_table.
 | 14 | `not_seen`, in time | - | send, next attempt | - |
 | 15 | `not_seen`, too late | - | pause past the deadline, `RESOLVE` | - |
 | 16 | `sealed` | - | expired | - |
-| 17 | `in_doubt`, reply malformed | pause, send | unknown; pause, `RESOLVE` | settle, search |
+| 17 | `in_doubt` | pause, send | `RESOLVE`, which looks again; then unknown | settle, search |
+| 17b | reply malformed | pause, send | pause, `RESOLVE` | settle, search |
 | 18 | found by the search | - | - | succeeded |
 | 19 | not found, searches spent | - | - | unknown |
 | 20 | budget for finding out spent | - | unknown | unknown |

@@ -120,6 +120,9 @@ class LedgerTrade(TradeExchange):
                 return self._not_now(reply, now_s)
             case Verdict.NOT_SEEN:
                 return self._not_seen(now_s)
+            case Verdict.IN_DOUBT if not resolved:
+                self.exposed = True
+                return self._resolve(now_s)  # it looks among the orders when it is asked
             case Verdict.IN_DOUBT:
                 return self._unknown("the terminal cannot tell whether it ran", reply.cause)
             case Verdict.FENCED:

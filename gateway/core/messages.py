@@ -159,7 +159,7 @@ class Request:
 class Verdict(StrEnum):
     """What a reply proves about the command it belongs to.
 
-    The classes of evidence of docs/safety.md: the first four are final (F, S), `NOT_NOW` and
+    The classes of evidence of docs/safety.md: the first three are final (F, S), `NOT_NOW` and
     `FENCED` speak of one attempt (N, Q), `NOT_SEEN` of the past only (V), the rest is doubt
     (D, A).
     """

@@ -87,6 +87,7 @@ class Session:
     def forget(self) -> None:
         """Forget the terminal: whoever answers next must be greeted first."""
         self.greeting = None
+        self.connected = self.trade_allowed = None
         self._clock_read_at_s = float("-inf")
 
     def learn(self, reply: Reply, now_s: float) -> None:

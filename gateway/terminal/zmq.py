@@ -167,6 +167,8 @@ class ZmqWire:
                 self._judge_link()
             case zmq.EVENT_DISCONNECTED:
                 self._drain()  # what had arrived before the end is still evidence
+                if not self._shook_hands:
+                    self._reopen_later()  # a peer of a wrong kind: libzmq would not try again
                 self._peers -= 1
                 self._shook_hands &= self._peers > 0
                 self._judge_link()
@@ -177,7 +179,9 @@ class ZmqWire:
                 log.debug("terminal_monitor event=%d", event)
 
     def _reopen_later(self) -> None:
-        if self._reopening is None and self._loop is not None:
+        """Open a new socket soon, unless it only listens: a stranger came to it then."""
+        listens = self._endpoint.startswith("tcp://*")
+        if self._reopening is None and self._loop is not None and not listens:
             self._reopening = self._loop.call_later(REOPEN_AFTER_S, self.reconnect)
 
     def _judge_link(self) -> None:
@@ -187,6 +191,9 @@ class ZmqWire:
         self._set_link(self._peers == 1 and self._shook_hands)
 
     def _set_link(self, linked: bool) -> None:
+        if linked and self._reopening is not None:
+            self._reopening.cancel()
+            self._reopening = None
         if linked is not self._linked:
             self._linked = linked
             self._on_link(linked)

@@ -7,6 +7,7 @@ import asyncio
 import os
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -37,11 +38,16 @@ async def trade_through(stack: Stack, orders: int, restarts: int) -> dict[str, C
     async def restarter() -> None:
         for nth in range(1, restarts + 1):
             share = nth * orders // (restarts + 1)
-            await eventually(lambda share=share: len(results) >= share, 600)
+            await eventually(partial(has_at_least, results, share), 600)
             await stack.terminal.restart()
 
     await asyncio.gather(restarter(), *(trader() for _ in range(TRADERS)))
     return results
+
+
+def has_at_least(results: dict[str, CommandResult], count: int) -> bool:
+    """Tell whether so many results are there."""
+    return len(results) >= count
 
 
 def explain(results: dict[str, CommandResult]) -> str:

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from gateway.client import CommandResult, NoAnswer, NotConnected, Outcome
+from gateway.sim.options import SimOptions
 from tests.support.nats_server import NatsServer
-from tests.support.stack import EXISTING_SERVER, QUIET, SimOptions, Stack, eventually
+from tests.support.stack import EXISTING_SERVER, QUIET, Stack, eventually
 
 BACK_WITHIN_S = 5.0
 
