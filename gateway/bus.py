@@ -164,11 +164,12 @@ class Bus:
         """
         settings = self._config.nats
         while True:
+            await self._measure(settings.round_trip_timeout_s)
             try:
                 async with asyncio.timeout(settings.round_trip_interval_s):
                     await self._closed.wait()
             except TimeoutError:
-                await self._measure(settings.round_trip_timeout_s)
+                continue
             else:
                 cause = self._client.last_error
                 raise TransportError(f"the connection to NATS was closed for good: {cause!r}")

@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,11 @@ def _add_service_commands(commands: Any) -> None:
     demo.add_argument("--seconds", type=float, help="run so long and judge (DEMO_SECONDS)")
     demo.add_argument("--fault", action="append", default=[], help="break something: see `sim`")
     demo.set_defaults(command=_demo)
+
+    doctor = commands.add_parser("doctor", help="look at everything, and say what to do")
+    doctor.add_argument("--config", type=Path, help=f"TOML file (or {CONFIG_VARIABLE})")
+    doctor.add_argument("--json", action="store_true", help="one JSON object per line")
+    doctor.set_defaults(command=_doctor)
 
     sim = commands.add_parser("sim", help="the simulated terminal alone")
     if "sim" in sys.argv[1:2]:  # its options cost an import that no other command needs
@@ -137,6 +143,25 @@ def _demo(args: argparse.Namespace) -> int:
     from gateway.demo import run_demo  # noqa: PLC0415 - needs the extra `demo`
 
     return run_demo(args.seconds, args.fault)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from gateway.doctor import examine  # noqa: PLC0415
+
+    config = _configuration(args)
+
+    async def report() -> int:
+        worst = OK
+        async for finding in examine(config):
+            worst = NO_LINK if finding.level == "failed" else worst
+            if args.json:
+                print(json.dumps(asdict(finding)), flush=True)
+            else:
+                cure = f"\n         -> {finding.cure}" if finding.cure else ""
+                print(f"{finding.level:<8} {finding.what}{cure}", flush=True)
+        return worst
+
+    return asyncio.run(report())
 
 
 def _sim(args: argparse.Namespace) -> int:

@@ -101,6 +101,11 @@ class Mt4Client:
             raise NotConnected(f"no connection to NATS at {servers}: {cause!r}") from exc
         return cls(connection, Subjects(prefix, terminal), client)
 
+    @property
+    def connection(self) -> Client:
+        """The nats-py client underneath, for what this one does not offer."""
+        return self._connection
+
     async def close(self) -> None:
         """Disconnect."""
         await self._connection.close()

@@ -35,6 +35,7 @@ class Greeting:
     ledger: str | None = None
     epoch: int = 0
     account: Mapping[str, Json] | None = None
+    broker_offset_s: int | None = None
 
 
 class Session:
@@ -159,7 +160,12 @@ def read_greeting(reply: Reply) -> Greeting | None:
         return None
     if not isinstance(ledger, str) or type(epoch) is not int:
         return None
-    account = said.get("account")
+    account, offset_s = said.get("account"), said.get("broker_offset_s")
     return Greeting(
-        Dialect.BRIDGE, session, ledger, epoch, account if isinstance(account, dict) else None
+        Dialect.BRIDGE,
+        session,
+        ledger,
+        epoch,
+        account if isinstance(account, dict) else None,
+        offset_s if type(offset_s) is int else None,
     )

@@ -2,7 +2,10 @@
 
 import tomllib
 
+import pytest
+
 from docs import generate
+from gateway.actions import ACTIONS, Action
 from gateway.config import Config
 from gateway.metrics import Metrics
 
@@ -86,3 +89,19 @@ def test_every_key_has_a_meaning() -> None:
     unexplained = [line for line in keys if line.endswith("|  |")]
 
     assert [] == unexplained
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+def test_every_parameter_has_a_meaning(action: Action) -> None:
+    """Say it in the model's field or, where many share it, in generate.MEANINGS."""
+    unexplained = [
+        name for name in action.parameters.model_fields if not generate.meaning(action, name)
+    ]
+
+    assert [] == unexplained
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+def test_example_bodies_are_valid(action: Action) -> None:
+    """A reader may copy them; values for new parameters go into generate.EXAMPLES."""
+    assert action.validate(generate.example_body(action)) is not None

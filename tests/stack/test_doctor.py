@@ -1,0 +1,46 @@
+"""The doctor names what is wrong and what to do."""
+
+from gateway.config import Config
+from gateway.doctor import Finding, examine
+from tests.support.nats_server import NatsServer
+from tests.support.net import free_port
+from tests.support.stack import EXISTING_SERVER, Stack
+
+
+async def findings(config: Config) -> list[Finding]:
+    """Collect everything that the doctor says."""
+    return [finding async for finding in examine(config)]
+
+
+async def test_healthy_stack_has_no_failure(nats_server: NatsServer) -> None:
+    """Beside a running gateway, which goes on."""
+    async with Stack(nats_server.url) as stack:
+        found = await findings(stack.app.config)
+        order = await stack.buy()
+
+        assert {"ok"} == {finding.level for finding in found}
+        assert any("a gateway runs: active" in finding.what for finding in found)
+        assert order.succeeded
+
+
+async def test_existing_server_is_named_with_its_limits(nats_server: NatsServer) -> None:
+    """The weaker promises are said before money is at stake."""
+    async with Stack(nats_server.url, EXISTING_SERVER) as stack:
+        found = await findings(stack.app.config)
+
+        assert any("weaker promises" in f.what and f.level == "warning" for f in found)
+
+
+async def test_missing_links_are_named_with_a_cure() -> None:
+    """Neither NATS nor a terminal: both are told, each with what to do."""
+    nowhere = f"127.0.0.1:{free_port()}"
+    config = Config.model_validate(
+        {
+            "nats": {"servers": (f"nats://{nowhere}",)},
+            "terminal": {"request_endpoint": f"tcp://{nowhere}"},
+        }
+    )
+    failed = [finding for finding in await findings(config) if finding.level == "failed"]
+
+    assert 2 == len(failed)
+    assert all(finding.cure for finding in failed)
