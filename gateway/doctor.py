@@ -52,8 +52,8 @@ class Finding:
     cure: str = ""
 
 
-async def examine(config: Config) -> AsyncIterator[Finding]:
-    """Look at one thing after the other; stop where the next needs the last."""
+async def examine(config: Config, patience_s: float = PATIENCE_S) -> AsyncIterator[Finding]:
+    """Look at one thing after the other; wait for each link at most `patience_s`."""
     yield Finding("ok", "configuration can be used")
     if not config.policy.trading:
         yield Finding("warning", "trading is off", "set policy.trading = true to trade")
@@ -63,6 +63,7 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
             terminal=config.terminal.name,
             client="doctor",
             prefix=config.bus.prefix,
+            connect_timeout_s=patience_s,
             **connect_options(config.nats),
         )
     except (NotConnected, ConfigError) as exc:
@@ -71,7 +72,7 @@ async def examine(config: Config) -> AsyncIterator[Finding]:
         async with client:
             async for finding in _examine_bus(config, client):
                 yield finding
-    async for finding in _examine_terminal(config):
+    async for finding in _examine_terminal(config, patience_s):
         yield finding
 
 
@@ -101,7 +102,7 @@ async def _examine_jetstream(connection: Client) -> Finding:
     return Finding("ok", f"JetStream answers ({account.streams} streams)")
 
 
-async def _examine_terminal(config: Config) -> AsyncIterator[Finding]:
+async def _examine_terminal(config: Config, patience_s: float) -> AsyncIterator[Finding]:
     changed = asyncio.Event()
     line = Line(
         ZmqWire(config.terminal.request_endpoint),
@@ -114,7 +115,7 @@ async def _examine_terminal(config: Config) -> AsyncIterator[Finding]:
     line.open()
     keeping = asyncio.create_task(line.keep())
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(patience_s):
             while not line.is_usable:
                 changed.clear()
                 await changed.wait()

@@ -9,7 +9,7 @@ from tests.support.stack import EXISTING_SERVER, Stack
 
 async def findings(config: Config) -> list[Finding]:
     """Collect everything that the doctor says."""
-    return [finding async for finding in examine(config)]
+    return [finding async for finding in examine(config, patience_s=1.0)]
 
 
 async def test_healthy_stack_has_no_failure(nats_server: NatsServer) -> None:

@@ -1,0 +1,105 @@
+"""DO_CLOSE_ALL: close every position that fits, with one ledger line per ticket."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.sim.bridge_trades import TradeResult, close_order
+from gateway.sim.desk import Desk
+from gateway.sim.frames import Frame, State
+from gateway.sim.ledger import Entry, EntryKind, Ledger, LedgerWriteError
+from gateway.sim.orders import Order, OrderType
+from gateway.sim.params import Params
+from gateway.sim.platform import Platform
+from gateway.sim.wire import Body, Json, Refused, failure, success
+
+_SIDES: Mapping[str, OrderType] = {"buy": OrderType.BUY, "sell": OrderType.SELL}
+_KINDS = {
+    State.DONE: EntryKind.DONE,
+    State.REJECTED: EntryKind.REJECTED,
+    State.NOT_NOW: EntryKind.NOT_NOW,
+    State.IN_DOUBT: EntryKind.DOUBT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAll:
+    """Hold a request to close positions, its filter read and checked."""
+
+    platform: Platform
+    ledger: Ledger
+    frame: Frame
+    symbol: str | None
+    magic_number: int | None
+    order_type: OrderType | None
+
+    @classmethod
+    def read(cls, platform: Platform, ledger: Ledger, frame: Frame, params: Params) -> "CloseAll":
+        """Read the filter; each part is optional.
+
+        Raises:
+            Refused: A part is of a wrong type, or the symbol does not exist.
+        """
+        symbol = params.text("symbol") if params.has("symbol") else None
+        if symbol is not None:
+            platform.select(symbol)
+        side = params.text("side") if params.has("side") else None
+        if side is not None and side not in _SIDES:
+            raise Refused(failure('Param "side" is neither "buy" nor "sell".'))
+        magic_number = params.integer("magic_number") if params.has("magic_number") else None
+        order_type = _SIDES[side] if side is not None else None
+        return cls(platform, ledger, frame, symbol, magic_number, order_type)
+
+    def close(self, desk: Desk) -> TradeResult:
+        """Close what fits, one after the other, and report on each ticket.
+
+        A ticket of unknown fate puts the whole command in doubt; the others are tried all the
+        same, since each close lessens the risk.
+        """
+        results = [(order.ticket, self._close_one(desk, order)) for order in self._chosen()]
+        body = success([_line(ticket, result) for ticket, result in results])
+        if any(result.state is State.IN_DOUBT for _, result in results):
+            return TradeResult(State.IN_DOUBT, body)
+        return TradeResult(State.DONE, body)
+
+    def _chosen(self) -> list[Order]:
+        return [
+            order
+            for order in self.platform.broker.orders.values()
+            if order.order_type.is_market
+            and self.symbol in (None, order.symbol)
+            and self.magic_number in (None, order.magic_number)
+            and self.order_type in (None, order.order_type)
+        ]
+
+    def _close_one(self, desk: Desk, order: Order) -> TradeResult:
+        started = self._entry(EntryKind.STARTED, order.ticket, None)
+        try:
+            self.ledger.store(started)
+        except LedgerWriteError as error:
+            return TradeResult(State.NOT_NOW, failure(f"The ledger failed: {error}."))
+        result = close_order(self.platform, desk, order, order.lots)
+        ended = self._entry(_KINDS[result.state], order.ticket, result.body)
+        try:
+            self.ledger.store(ended)
+        except LedgerWriteError:  # still what happened; safe mode from here on
+            self.ledger.remember(ended)
+        return result
+
+    def _entry(self, kind: EntryKind, ticket: int, reply: Body | None) -> Entry:
+        frame = self.frame
+        return Entry(
+            kind,
+            f"{frame.id}#{ticket}",
+            frame.attempt,
+            frame.digest,
+            action=frame.action,
+            reply=reply,
+        )
+
+
+def _line(ticket: int, result: TradeResult) -> Body:
+    if result.state is State.DONE:
+        return {"ticket": ticket, "closed": True}
+    code: Json = result.body.get("error_code", 0)
+    message = result.body.get("error_message")
+    return {"ticket": ticket, "closed": False, "error_code": code, "error_message": message}

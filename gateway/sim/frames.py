@@ -1,0 +1,159 @@
+"""The bridge's own keys on a request and on a reply: read, checked, built.
+
+Source: docs/protocol.md "Requests" and "Replies".
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum, auto
+
+from gateway.sim.wire import Body, Json
+
+ID_CHARACTERS = 97
+DIGEST_CHARACTERS = 32
+TOKEN_CHARACTERS = 14
+MAX_REQUEST_BYTES = 65_536
+
+
+class State(StrEnum):
+    """Say what is known about a command."""
+
+    DONE = auto()
+    REJECTED = auto()
+    NOT_NOW = auto()
+    SEALED = auto()
+    IN_DOUBT = auto()
+    NOT_SEEN = auto()
+    FENCED = auto()
+
+
+class Fence(StrEnum):
+    """Say why a frame was not acted on."""
+
+    STALE_SESSION = auto()
+    STALE_EPOCH = auto()
+    STALE_SEQ = auto()
+    ID_CONFLICT = auto()
+    BAD_FRAMES = auto()
+    BAD_REQUEST = auto()
+    STALE_ATTEMPT = auto()
+    SAFE_MODE = auto()
+    PLAIN_CLIENTS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Hold a trade's or a RESOLVE's bridge keys, all present and well typed."""
+
+    action: str
+    id: str
+    attempt: int
+    digest: str
+    session: str
+    epoch: int
+    seq: int
+    ledger: str
+    not_after_ms: int
+    values: Mapping[str, Json]
+
+    @property
+    def is_resolve(self) -> bool:
+        """Tell whether the frame only asks."""
+        return self.action == "RESOLVE"
+
+
+def parse_request(body: bytes) -> dict[str, Json] | None:
+    """Return the one JSON object of a request, None if it is anything else."""
+    if len(body) > MAX_REQUEST_BYTES:
+        return None
+    try:
+        values = json.loads(body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def read_frame(values: Mapping[str, Json]) -> Frame | str:
+    """Return the frame, or what is wrong with its bridge keys."""
+    for key, is_right in _BRIDGE_KEYS.items():
+        if key not in values or not is_right(values[key]):
+            return f'Param "{key}" is missing or of a wrong type.'
+
+    def text(key: str) -> str:
+        return str(values[key])
+
+    def number(key: str) -> int:
+        return int(str(values[key]))
+
+    return Frame(
+        action=text("action"),
+        id=text("id"),
+        attempt=number("attempt"),
+        digest=text("digest"),
+        session=text("session"),
+        epoch=number("epoch"),
+        seq=number("seq"),
+        ledger=text("ledger"),
+        not_after_ms=number("not_after"),
+        values=values,
+    )
+
+
+def echoed_keys(values: Mapping[str, Json]) -> Body:
+    """Return `id` and `attempt` for the reply, as far as the request has usable ones."""
+    return {key: values[key] for key in ("id", "attempt") if _BRIDGE_KEYS[key](values.get(key))}
+
+
+def fenced_body(reason: Fence, message: str) -> Body:
+    """Return the body of a reply to a frame that was not acted on."""
+    return {"error_message": message, "state": State.FENCED.value, "reason": reason.value}
+
+
+def is_token(comment: str) -> bool:
+    """Tell whether a comment begins with a command's token: `~` and 13 characters of base32."""
+    token = comment[:TOKEN_CHARACTERS]
+    return len(token) == TOKEN_CHARACTERS and token[0] == "~" and token[1:].isalnum()
+
+
+def _refuse_constant(name: str) -> Json:
+    raise ValueError(f"{name} is not a number")
+
+
+def _is_id(value: Json) -> bool:
+    if not isinstance(value, str) or len(value) > ID_CHARACTERS:
+        return False
+    client, slash, name = value.partition("/")
+    return bool(client and slash and name)
+
+
+def _is_count(value: Json) -> bool:
+    return _is_integer(value) and int(str(value)) >= 1
+
+
+def _is_integer(value: Json) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_text(value: Json) -> bool:
+    return isinstance(value, str)
+
+
+def _is_digest(value: Json) -> bool:
+    return (
+        isinstance(value, str)
+        and len(value) == DIGEST_CHARACTERS
+        and all(character in "0123456789abcdefABCDEF" for character in value)
+    )
+
+
+_BRIDGE_KEYS = {
+    "id": _is_id,
+    "attempt": _is_count,
+    "digest": _is_digest,
+    "session": _is_text,
+    "epoch": _is_integer,
+    "seq": _is_integer,
+    "ledger": _is_text,
+    "not_after": _is_integer,
+}

@@ -1,0 +1,68 @@
+"""The two sockets of a running terminal."""
+
+import contextlib
+from dataclasses import dataclass
+
+import zmq.asyncio
+
+from gateway.sim.channel import RequestChannel
+from gateway.sim.publisher import Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Hold what is bound from one start of the terminal to its end.
+
+    Attributes:
+        context: ZeroMQ's context, one per start, so that a start after a death finds nothing of
+            the one before.
+        channel: Requests.
+        publisher: Ticks and events; None in a dialect without.
+    """
+
+    context: "zmq.asyncio.Context"
+    channel: RequestChannel
+    publisher: Publisher | None
+
+    @classmethod
+    def open(
+        cls,
+        request_endpoint: str,
+        tick_endpoint: str | None,
+        *,
+        high_water_mark: int | None,
+        drops_nothing: bool,
+        connects: bool,
+    ) -> "Sockets":
+        """Bind or connect both.
+
+        Args:
+            request_endpoint: For requests.
+            tick_endpoint: For ticks, None for no such socket.
+            high_water_mark: Of the request socket; None for libzmq's own.
+            drops_nothing: Whether publishing waits for slow subscribers.
+            connects: Connect instead of binding.
+
+        Raises:
+            zmq.ZMQError: An endpoint is taken or makes no sense; nothing is left open.
+        """
+        context = zmq.asyncio.Context()
+        with contextlib.ExitStack() as undo:
+            undo.callback(context.destroy, linger=0)
+            channel = RequestChannel(
+                context, request_endpoint, high_water_mark=high_water_mark, connects=connects
+            )
+            publisher = None
+            if tick_endpoint is not None:
+                publisher = Publisher(
+                    context, tick_endpoint, drops_nothing=drops_nothing, connects=connects
+                )
+            undo.pop_all()
+        return cls(context, channel, publisher)
+
+    def close(self) -> None:
+        """Close both and wait until they are gone, so that a restart can bind the same ports."""
+        self.channel.close()
+        if self.publisher is not None:
+            self.publisher.close()
+        self.context.destroy(linger=0)
