@@ -52,8 +52,8 @@ def main(arguments: list[str]) -> int:
     setup()
     chores: dict[str, Callable[[], int]] = {
         "demo": lambda: run("-m", "gateway", "demo", *rest),
-        "test": lambda: run("-m", "pytest", *rest),
-        "test-all": lambda: run("-m", "pytest", *rest, MT4GW_TEST_SYSTEM="1"),
+        "test": lambda: run("-m", "pytest", "--numprocesses=auto", *rest),
+        "test-all": lambda: run("-m", "pytest", "--numprocesses=auto", *rest, MT4GW_TEST_SYSTEM="1"),
         "check": check,
         "format": lambda: run("-m", "ruff", "check", "--fix") or run("-m", "ruff", "format"),
         "bench": lambda: run_folder("bench", *rest),
