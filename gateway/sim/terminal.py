@@ -299,6 +299,8 @@ class SimTerminal:
         self.has_died.set()
         if comes_back:
             await asyncio.sleep(self.options.restart_after_s)
+            if self._running is not asyncio.current_task():
+                return  # somebody outside has ended this session at the same time
             self._running = None
             await self.start()
 

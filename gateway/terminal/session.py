@@ -81,6 +81,11 @@ class Session:
             self.greeting = replace(self.greeting, account=account)
 
     @property
+    def broker_offset_s(self) -> int | None:
+        """Return the broker's clock minus UTC; None where nobody has told it."""
+        return self.greeting.broker_offset_s if self.greeting else None
+
+    @property
     def is_deposed(self) -> bool:
         """Tell whether another gateway has claimed the terminal after us."""
         return bool(self.epoch and self.greeting and self.greeting.epoch > self.epoch)

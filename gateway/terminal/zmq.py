@@ -166,7 +166,6 @@ class ZmqWire:
                 self._shook_hands = True
                 self._judge_link()
             case zmq.EVENT_DISCONNECTED:
-                self._drain()  # what had arrived before the end is still evidence
                 if not self._shook_hands:
                     self._reopen_later()  # a peer of a wrong kind: libzmq would not try again
                 self._peers -= 1

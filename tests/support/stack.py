@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.app import App
+from gateway.app import DRAIN_GRACE_S, App
 from gateway.client import Mt4Client
 from gateway.config import Config
 from gateway.sim.broker import Broker
@@ -96,7 +96,7 @@ class Stack:
         await self.client.close()
         self.app.stop()
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(DRAIN_GRACE_S + PATIENCE_S):
                 await self._running
         finally:
             await self.terminal.stop()
