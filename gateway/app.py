@@ -23,11 +23,13 @@ from gateway.actions import ACTIONS
 from gateway.bus import Bus
 from gateway.commands import Commands
 from gateway.config import Config
-from gateway.core.messages import Dialect, Json, Outcome, Reply, Request
+from gateway.core.messages import Dialect, Json, Outcome, Reply, Request, Result
 from gateway.envelope import Encoding, cause_body, format_time
 from gateway.errors import GatewayError
+from gateway.events import OrderWatch
 from gateway.journal import MemoryJournal
 from gateway.metrics import Metrics
+from gateway.replies import event_shown
 from gateway.status import StatusServer, watch_loop_lag
 from gateway.terminal.line import Line
 from gateway.terminal.zmq import ZmqFeed, ZmqWire
@@ -68,6 +70,7 @@ class App:
             heard=self._heard,
             metrics=self.metrics,
         )
+        self.commands.screening.newest = self.ticks.newest
         self.status = StatusServer(
             config.http.address, self.metrics, self.describe, self.not_ready_because
         )
@@ -94,14 +97,15 @@ class App:
                     tasks.create_task(self.bus.pump(), name="bus-out"),
                     tasks.create_task(self._serve_bus(), name="bus"),
                     tasks.create_task(self._poll_ticks(), name="poll"),
+                    tasks.create_task(self._watch_orders(), name="events"),
                     tasks.create_task(watch_loop_lag(self.metrics.loop_lagged), name="lag"),
                 ]
                 await self._stopping.wait()
                 await self._drain()
                 for task in service:
                     task.cancel()
-            await self.commands.abandon()
         finally:
+            await self.commands.abandon()
             await self.bus.close()
             if self._feed is not None:
                 self._feed.close()
@@ -140,7 +144,8 @@ class App:
         self.commands.stray(request, reply)
 
     def _terminal_changed(self) -> None:
-        """Tell the bus that the terminal is up or down."""
+        """Tell the bus that the terminal is up or down; another one has other symbols."""
+        self.commands.screening.forget()
         self.bus.post_event("terminal", self._terminal_event())
 
     def _heard(self, topic: str, said: Mapping[str, Json]) -> None:
@@ -150,7 +155,26 @@ class App:
             if isinstance(is_open := said.get("market_open"), bool):
                 self.metrics.market_is_open(is_open)
         elif topic in ("order", "account"):
-            self.bus.post_event(topic, dict(said))
+            self._happened(topic, dict(said))
+
+    def _happened(self, kind: str, said: dict[str, Json]) -> None:
+        """Publish an event of the account's, told by the terminal or found by looking."""
+        self.bus.post_event(kind, event_shown(said, self.line.session.broker_offset_s))
+
+    async def _watch_orders(self) -> None:
+        """Look for events where the terminal publishes none."""
+        settings = self.config.terminal
+        if not settings.event_interval_s:
+            return
+
+        async def ask(action: str, params: dict[str, Json]) -> Result:
+            return await self.commands.ask(action, params, timeout_s=settings.reply_timeout_s)
+
+        watch = OrderWatch(ask, self._happened)
+        while True:
+            if self.line.session.dialect is Dialect.METATRADER4_SERVER and self.line.is_usable:
+                await watch.look()
+            await asyncio.sleep(settings.event_interval_s)
 
     async def _poll_ticks(self) -> None:
         """Look at prices now and then where the terminal publishes none."""

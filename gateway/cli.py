@@ -28,7 +28,12 @@ CONFIG_VARIABLE = "MT4GW_CONFIG"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    args, rest = parser.parse_known_args(arguments)
+    if rest:  # parameters after an option: argparse takes them for strangers
+        if not hasattr(args, "params") or any(text.startswith("-") for text in rest):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        args.params += rest
     command: Callable[[argparse.Namespace], int] = args.command
     try:
         return command(args)

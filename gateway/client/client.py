@@ -48,8 +48,11 @@ _NOT_SENT = (OutboundBufferLimitError, ConnectionClosedError, ConnectionReconnec
 class Mt4Client:
     """One client of one terminal. Make it with `connect`; use it as a context manager."""
 
-    def __init__(self, connection: Client, subjects: Subjects, client: str) -> None:
+    def __init__(
+        self, connection: Client, subjects: Subjects, client: str, last_error: list[Exception]
+    ) -> None:
         self.client = client
+        self._last_error = last_error
         self._connection = connection
         self._subjects = subjects
 
@@ -99,7 +102,7 @@ class Mt4Client:
             await connection.close()
             cause = last_error[0] if last_error else exc
             raise NotConnected(f"no connection to NATS at {servers}: {cause!r}") from exc
-        return cls(connection, Subjects(prefix, terminal), client)
+        return cls(connection, Subjects(prefix, terminal), client, last_error)
 
     @property
     def connection(self) -> Client:
@@ -202,6 +205,7 @@ class Mt4Client:
         self, subject: str, payload: bytes, id_: str, timeout_s: float
     ) -> dict[str, Json]:
         headers = {CONTENT_TYPE_HEADER: str(Encoding.JSON)}
+        self._last_error.clear()
         try:
             reply = await self._connection.request(
                 subject, payload, timeout=timeout_s, headers=headers
@@ -211,7 +215,9 @@ class Mt4Client:
         except NoRespondersError as exc:
             raise NoAnswer(id_, f"no gateway listens on {subject}") from exc
         except TimeoutError as exc:
-            raise NoAnswer(id_, f"no answer on {subject} within {timeout_s:g} s") from exc
+            # NATS does not answer a publish that it forbids; it complains beside it.
+            said = f"; NATS says {self._last_error[0]}" if self._last_error else ""
+            raise NoAnswer(id_, f"no answer on {subject} within {timeout_s:g} s{said}") from exc
         return decode_published(reply.data, _encoding(reply.data, reply.headers))
 
     async def _find_out(self, lost: NoAnswer, patience_s: float) -> CommandResult:

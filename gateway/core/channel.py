@@ -6,7 +6,7 @@ gateway keeps the rules:
 | Situation | What may be sent |
 |---|---|
 | nothing unanswered on this connection | anything |
-| something unanswered | `RESOLVE`, `HELLO` or a probe, `BEHIND` of them at most |
+| something unanswered | `RESOLVE`, `HELLO` or a probe, `behind` of them at most |
 | connection lost | nothing; the unanswered are *abandoned* but remembered |
 
 On one connection the terminal works in order. So the reply to a later frame proves that every
@@ -23,9 +23,6 @@ from dataclasses import dataclass
 
 from gateway.core.messages import Purpose, Request
 from gateway.errors import LocalProtocolError
-
-BEHIND = 2
-"""How many frames may wait behind an unanswered one: the existing server loses the first."""
 
 REMEMBERED = 4096
 """How many abandoned frames are kept for their late replies."""
@@ -57,9 +54,13 @@ class Channel:
     Args:
         instance: Starts every correlation, so that a reply to a frame of an earlier process
             can never match one of ours.
+
+    Attributes:
+        behind: How many frames may wait behind an unanswered one.
     """
 
     def __init__(self, instance: str) -> None:
+        self.behind = 2
         self._instance = instance
         self._frames_sent = 0
         self._unanswered: OrderedDict[bytes, _Sent] = OrderedDict()
@@ -79,7 +80,7 @@ class Channel:
         """Tell whether a frame of this purpose may go out now."""
         if not self._unanswered:
             return True
-        return purpose in _MAY_GO_BEHIND and len(self._unanswered) <= BEHIND
+        return purpose in _MAY_GO_BEHIND and len(self._unanswered) <= self.behind
 
     def begin(self, request: Request, now_s: float) -> bytes:
         """Note a frame as sent and return its correlation.

@@ -11,7 +11,7 @@ import base64
 import hashlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from gateway.core.messages import Command, CommandId, Json, Reply, Verdict
@@ -63,8 +63,9 @@ class Search(ABC):
 class OrderSearch(Search):
     """Look for a token. Open orders twice: one may move to the history between two reads."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self, command: Command) -> None:
+        self._token = token_of(command.key)
+        self._wanted = command.params
         self._queries = ["GET_ORDERS", "GET_HISTORICAL_ORDERS", "GET_ORDERS"]
 
     def query(self) -> tuple[str, Mapping[str, Json]]:
@@ -82,9 +83,18 @@ class OrderSearch(Search):
         orders = [order for order in reply.response or [] if self._is_ours(order)]
         if not orders:
             return None
-        tickets = sorted(order["ticket"] for order in orders)
-        warning = f"{len(tickets)} orders carry its token: {tickets}" if len(tickets) > 1 else None
-        return Found(min(orders, key=lambda order: order["ticket"]), warning)
+        order = min(orders, key=lambda order: order["ticket"])
+        return Found(order, "; ".join(self._oddities(order, orders)) or None)
+
+    def _oddities(self, order: Json, orders: list[Json]) -> Iterator[str]:
+        """Say what is not as it was asked for: that server sets stops in a second call."""
+        if len(orders) > 1:
+            tickets = sorted(order["ticket"] for order in orders)
+            yield f"{len(tickets)} orders carry its token: {tickets}"
+        for name in ("sl", "tp"):
+            is_wanted = name in self._wanted or f"{name}_points" in self._wanted
+            if is_wanted and not order.get(name):
+                yield f"the {name} that was asked for is not set"
 
     def _is_ours(self, order: Json) -> bool:
         return (
@@ -135,7 +145,7 @@ class TicketSearch(Search):
 def search_for(command: Command) -> Search:
     """Choose the search that can find this trade's effect."""
     if command.action == "DO_ORDER_SEND":
-        return OrderSearch(token_of(command.key))
+        return OrderSearch(command)
     return TicketSearch(command)
 
 

@@ -14,6 +14,7 @@ from gateway.core.broker_codes import Ran, describe
 from gateway.core.evidence import token_of
 from gateway.core.messages import (
     Cause,
+    Command,
     Dialect,
     Json,
     Purpose,
@@ -65,21 +66,22 @@ class Fence:
     not_after_ms: int
 
 
-def encode(request: Request, fence: Fence | None) -> bytes:
+def encode(request: Request, dialect: Dialect | None, fence: Fence | None) -> bytes:
     """Write one request frame.
 
     Args:
         request: Its params must be finite and JSON-like.
+        dialect: Of the terminal it goes to; None while that is not known.
         fence: For trades and `RESOLVE` in the bridge dialect; None otherwise.
     """
     body: dict[str, Json] = {"action": request.action, **request.params}
     command = request.command
+    if dialect is Dialect.BRIDGE:
+        body |= {"id": _wire_id(command), "attempt": request.attempt}
     if command is not None and request.action == "DO_ORDER_SEND":
         body["comment"] = token_of(command.key) + str(request.params.get("comment", ""))
     if fence is not None and command is not None:
         body |= {
-            "id": str(command.key),
-            "attempt": request.attempt,
             "digest": command.digest,
             "session": fence.session,
             "epoch": fence.epoch,
@@ -88,6 +90,13 @@ def encode(request: Request, fence: Fence | None) -> bytes:
             "not_after": fence.not_after_ms,
         }
     return _encode_json(body).encode()
+
+
+def _wire_id(command: Command | None) -> str:
+    """Name a frame's command; a query and the gateway's own frames are the gateway's."""
+    if command is None:
+        return "gateway/keeper"
+    return str(command.key) if command.key.client else f"gateway/{command.key.id}"
 
 
 def decode(frame: bytes, request: Request) -> Reply:

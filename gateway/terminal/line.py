@@ -224,7 +224,7 @@ class Line:
                     self._attention.set()
                     return False
         correlation = self._channel.begin(request, now_s)
-        if self._wire.send(correlation, encode(request, fence)):
+        if self._wire.send(correlation, encode(request, self.session.dialect, fence)):
             return True
         self._channel.withdraw(correlation)
         return False
@@ -357,6 +357,8 @@ class Line:
         self._greeted(greeting, reply, claimed=claim)
 
     def _greeted(self, greeting: Greeting, reply: Reply, *, claimed: bool) -> None:
+        # The existing server reads one frame ahead; a second would stop its heartbeats as well.
+        self._channel.behind = 1 if greeting.dialect is Dialect.METATRADER4_SERVER else 2
         if not self.session.greeted(greeting, claimed=claimed):
             log.warning("terminal_ledger_changed ledger=%s", greeting.ledger)
             return  # greeted again at once, with a claim
