@@ -21,7 +21,7 @@ it can no longer run. Rows are tested by name in tests/core/test_exchange_table.
 | 11 | not sent | pause, send | pause, send | pause, send |
 | 12 | `fenced`, not exposed before | pause, send | stale: pause, send; else rejected | - |
 | 13 | `fenced`, exposed | - | pause, `RESOLVE`; `id_conflict`: rejected | - |
-| 14 | `not_seen`, in time | - | send, next attempt | - |
+| 14 | `not_seen`, or a stored `not_now` worth a retry, in time | - | send, next attempt | - |
 | 15 | `not_seen`, too late | - | pause past the deadline, `RESOLVE` | - |
 | 16 | `sealed` | - | expired | - |
 | 17 | `in_doubt` | pause, send | `RESOLVE`, which looks again; then unknown | settle, search |
@@ -309,11 +309,13 @@ class TradeExchange(Exchange):
     def _not_now(self, reply: Reply, now_s: float) -> Step:
         """Nothing ran in this attempt, and no earlier one can. Rows 5 to 7."""
         self.exposed = False
-        code = reply.cause.code if reply.cause else None
-        if code not in self.rules.retry_codes:
+        if not self._is_worth_a_retry(reply):
             return self._finish(Outcome.REJECTED, reply)
         pause = self._pause()
         return pause if now_s + pause.delay_s < self._last_send_s() else self._expired(now_s)
+
+    def _is_worth_a_retry(self, reply: Reply) -> bool:
+        return reply.cause is not None and reply.cause.code in self.rules.retry_codes
 
     def _budget_is_spent(self, now_s: float) -> bool:
         """Start the clock of finding out at the first doubt; tell when it has run down."""

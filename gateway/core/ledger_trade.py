@@ -116,6 +116,8 @@ class LedgerTrade(TradeExchange):
                 return self._finish(Outcome.REJECTED, reply, resolved=resolved)
             case Verdict.SEALED:
                 return self._finish(Outcome.EXPIRED, reply, resolved=resolved)
+            case Verdict.NOT_NOW if resolved and self._is_worth_a_retry(reply):
+                return self._not_seen(now_s)  # it may be of an attempt before the last one sent
             case Verdict.NOT_NOW:
                 return self._not_now(reply, now_s)
             case Verdict.NOT_SEEN:

@@ -197,8 +197,19 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class Raw:
+    """A response as the terminal gave it."""
+
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
 class Conclusion:
-    """How an exchange ended: what a Result says beyond who asked and how long it took."""
+    """How an exchange ended: what a Result says beyond who asked and how long it took.
+
+    Attributes:
+        raw: Given only when the request asked for it.
+    """
 
     outcome: Outcome
     response: Json = None
@@ -206,6 +217,7 @@ class Conclusion:
     cause: Cause | None = None
     attempts: int = 0
     resolved: bool = False
+    raw: Raw | None = None
 
 
 @dataclass(frozen=True, slots=True)
