@@ -12,7 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from gateway.actions import ACTIONS, Action
 from gateway.config import ENVIRONMENT_PREFIX, Config
+from gateway.core.evidence import COMMENT_LEFT, TOKEN_LENGTH
+from gateway.core.messages import Dialect, Effect
 from gateway.metrics import OTHER, Metrics
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,6 +44,66 @@ histogram by action or lane appears with the first of its kind.
 
 The process itself is in the usual `process_*` (Linux) and `python_gc_*` metrics.
 """
+
+BRIDGE_NOTE = "**Bridge only.** "
+
+ACTIONS_PAGE = f"""# Actions
+
+{NOTE}
+
+What a command may ask for. The names are those of the existing *MetaTrader 4 Server*; how a command
+is sent and what comes back is in [subjects.md](subjects.md). An action that is not listed here is
+denied (400), and so is a parameter that is not listed, or one of a wrong type: nothing is guessed.
+
+* A **query** only reads, and is asked again inside the gateway while its deadline allows. A
+  **trade** changes the account, and its id makes it happen at most once.
+* The **lane** is the queue in which a command waits for the terminal: *reduce* (closes, deletes)
+  goes before *trade*, then *read*, then *poll*.
+* {BRIDGE_NOTE.strip()} marks what needs a terminal of dialect `bridge`. The existing server would
+  ignore such a parameter, so there the command is denied (400) instead.
+* `sl` or `tp` of 0 on a modify means *take it away*. The existing server would ignore it, so there
+  it is denied.
+* An order's comment begins with the gateway's token, {TOKEN_LENGTH} characters by which the order
+  is found again; {COMMENT_LEFT} are left for yours.
+* Every action takes `"raw": true`: the result then has `raw` too, the response as the terminal gave
+  it.
+
+## The order
+
+What `GET_ORDER` returns, what `GET_ORDERS` and `GET_HISTORICAL_ORDERS` list, and what a send or
+modify answers with. As the terminal gives it: `ticket`, `magic_number`, `symbol`, `order_type`
+(0 to 5; 6 and above are balance operations), `lots`, `open_price`, `close_price` (of an open
+order: the current price), `open_time`, `close_time`, `expiration`, `sl`, `tp`, `profit`,
+`commission`, `swap`, `comment`. Times are texts on the broker's clock, without a zone;
+`1970.01.01 00:00:00` means never.
+
+Beside them the gateway puts `order_type_name` (`OP_BUY`), and `open_time_utc`, `close_time_utc`,
+`expiration_utc`, RFC 3339: null for never, and where the broker's offset from UTC is not known (the
+existing server does not tell it).
+
+A close or delete answers `{{"ticket": 1001, "text": "Closed order # 1001", "order": null}}`. Where
+the reply was lost and the effect was found (`resolved`), `order` is that order, and `text` is null.
+"""
+
+# What a parameter means where its own model does not say. The order: as a reader needs it.
+MEANINGS = {
+    "ticket": "The order, by its number.",
+    "symbol": "Its name at the broker, with the suffix (`EURUSD.m`); printable ASCII.",
+    "names": "Names of symbols.",
+    "lots": "Volume.",
+    "price": "Left out: the market's.",
+    "slippage": "How far the price may move away, in points; left out: the terminal's default.",
+    "expiration": "Broker's clock, seconds; 0 for never; pending orders only.",
+    "magic_number": "Marks the orders of a strategy.",
+}
+
+# Where the schema's type does not say it all.
+KINDS = {
+    "argv": "list of strings and numbers",
+    "order_type": "integer or string",
+    "timeframe": "integer or string",
+    "timeout": "integer, milliseconds",
+}
 
 # What the end of a key's name says about its value.
 UNITS = {"_s": "seconds", "_bytes": "bytes", "_lots": "lots", "_points": "points"}
@@ -108,9 +171,14 @@ def _range(field: Schema) -> str:
     field = {**field.get("items", {}), **field}
     if "const" in field or "enum" in field:
         return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
-    limits = [text.format(f"{field[key]:,}") for key, text in RANGES.items() if key in field]
+    limits = [text.format(_number(field[key])) for key, text in RANGES.items() if key in field]
     pattern = [f"`{field['pattern']}`"] if "pattern" in field else []
     return ", ".join(pattern + limits)
+
+
+def _number(value: float) -> str:
+    """Write 1000000.0 as 1,000,000."""
+    return f"{int(value):,}" if value == int(value) else f"{value:,}"
 
 
 def _value(value: Any) -> str:
@@ -140,6 +208,58 @@ def example(sections: dict[str, Schema]) -> str:
             # JSON's strings, numbers, booleans and lists are TOML's too.
             lines.append(f"# {key} =" if default is None else f"{key} = {json.dumps(default)}")
     return "\n".join(lines).lstrip()
+
+
+def actions() -> str:
+    """Describe every action of the catalogue."""
+    rows = (
+        [f"[`{one.name}`](#{one.name.lower()})", str(one.effect), one.lane.label, one.help]
+        for one in ACTIONS.values()
+    )
+    lines = [ACTIONS_PAGE, "## All", "", *table(["Name", "Effect", "Lane", "What"], rows), ""]
+    for action in ACTIONS.values():
+        lines += [f"## {action.name}", "", *_action(action), ""]
+    return "\n".join(lines)
+
+
+def _action(action: Action) -> Iterator[str]:
+    only = "" if Dialect.METATRADER4_SERVER in action.dialects else BRIDGE_NOTE
+    yield f"{only}{action.help}"
+    yield ""
+    client = "" if action.effect is Effect.QUERY else "<client>."
+    dialects = ", ".join(f"`{dialect}`" for dialect in sorted(action.dialects))
+    yield f"Subject `<prefix>.<terminal>.{action.effect}.{client}{action.name}`;"
+    yield f"lane *{action.lane.label}*; dialects {dialects}."
+    yield ""
+    schema = action.parameters.model_json_schema()
+    required = schema.get("required", [])
+    # The required ones first, then in the order of the model; what all have is told above.
+    fields = {name: field for name, field in schema["properties"].items() if name != "raw"}
+    if not fields:
+        yield "No parameters."
+        return
+    yield from table(
+        ["Parameter", "Type", "Range", "Required", "Meaning"],
+        (
+            [
+                f"`{name}`",
+                KINDS.get(name) or _kind(name, fields[name]),
+                _range(fields[name]),
+                "yes" if name in required else "",
+                meaning(action, name),
+            ]
+            for name in sorted(fields, key=lambda name: name not in required)
+        ),
+    )
+    yield ""
+    yield from ["```json", json.dumps(action.parameters.example), "```"]
+
+
+def meaning(action: Action, name: str) -> str:
+    """Say what a parameter means; empty when nobody has written it down."""
+    field = action.parameters.model_fields[name]
+    only = BRIDGE_NOTE if name in action.parameters.bridge_only else ""
+    return only + (field.description or MEANINGS.get(name, ""))
 
 
 def metrics() -> str:
@@ -173,6 +293,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "docs/actions.md": actions,
     "docs/configuration.md": configuration,
     "docs/metrics.md": metrics,
 }

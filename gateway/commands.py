@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 
+from gateway import replies
 from gateway.actions import ACTIONS, digest_of
 from gateway.config import Config
 from gateway.core.exchange import (
@@ -54,6 +55,7 @@ from gateway.errors import InvalidCommand
 from gateway.journal import Journal, may_replace
 from gateway.metrics import Metrics
 from gateway.policy import refusal
+from gateway.screening import Screening
 from gateway.terminal.line import FINAL, Line
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,8 @@ DRAINED = Conclusion(
     Outcome.DENIED, cause=Cause(Source.GATEWAY, 410, "DRAINING", "the gateway is shutting down")
 )
 
+RULES_UNKNOWN = 503
+
 OURSELVES = "gateway"
 """The client that the gateway's own reads run under."""
 
@@ -93,6 +97,8 @@ class _Work:
         event: What its exchange is told when its turn comes.
         proof: A reply that came while nobody was waiting for it.
         recorded: The journal has it as sent.
+        wants_raw: Its result is to have the terminal's own response, too.
+        notes: What the terminal was allowed to change about it.
     """
 
     command: Command
@@ -104,6 +110,8 @@ class _Work:
     channel_s: float = 0.0
     alarm: asyncio.TimerHandle | None = None
     recorded: bool = False
+    wants_raw: bool = False
+    notes: tuple[str, ...] = ()
 
 
 class Commands:
@@ -137,6 +145,8 @@ class Commands:
         self._driven: _Work | None = None
         self._idle = asyncio.Event()
         self._draining = False
+        self._screenings: set[asyncio.Task[None]] = set()
+        self.screening = Screening(self._look_up)
         self.last_results: deque[Result] = deque(maxlen=SHOWN)
         metrics.watch_queues(self._lanes.depth, self._lanes.capacity)
 
@@ -157,17 +167,65 @@ class Commands:
         if (cause_or_none := self._refusal(command, wish)) is not None:
             await self._deny(wish, key, cause_or_none, received_at_s)
             return
-        work = _Work(command, [wish.answer])
-        if not self._lanes.put(command.lane, command.asker, work):
-            capacity = self._lanes.capacity[command.lane]
-            message = f"the {command.lane.label} lane is full: {capacity} commands are waiting"
-            await self._deny(wish, key, Cause(Source.GATEWAY, 429, "BUSY", message), received_at_s)
+        work = _Work(command, [wish.answer], wants_raw=wish.params.get("raw") is True)
+        is_screened = self.screening.concerns(command) and received_s < command.deadline_s
+        is_full = len(self._screenings) >= self._lanes.capacity[command.lane]
+        if is_full if is_screened else not self._queue(work):
+            await self._deny(wish, key, self._busy(command.lane), received_at_s)
             return
         self._open.add(work)
         if command.is_trade:
-            self._trades[key] = work
+            self._trades[key] = work  # from here on the same id again waits for the same result
+        if is_screened:
+            allow_nudge = wish.params.get("allow_nudge") is True
+            self._screen_soon(self._screen(work, allow_nudge=allow_nudge))
+
+    def _queue(self, work: _Work) -> bool:
+        """Put it in its lane; False when that is full."""
+        if not self._lanes.put(work.command.lane, work.command.asker, work):
+            return False
         self._waiting.set()
         self._sweep_later()
+        return True
+
+    def _busy(self, lane: Lane) -> Cause:
+        capacity = self._lanes.capacity[lane]
+        message = f"the {lane.label} lane is full: {capacity} commands are waiting"
+        return Cause(Source.GATEWAY, 429, "BUSY", message)
+
+    # ---- screening: a trade against its symbol's rules, before it is queued -------------
+
+    def _screen_soon(self, screening: Coroutine[None, None, None]) -> None:
+        """Screen beside the intake: neither other messages nor the worker wait for it."""
+        task = asyncio.get_running_loop().create_task(screening)
+        self._screenings.add(task)
+        task.add_done_callback(self._screenings.discard)
+
+    async def _screen(self, work: _Work, *, allow_nudge: bool) -> None:
+        """Queue a trade that may be sent; finish one that may not."""
+        command = work.command
+        screened = await self.screening.screen(
+            command,
+            lambda: self._line.session.dialect,
+            allow_nudge=allow_nudge,
+            until_s=command.deadline_s - self._config.commands.send_margin_s,
+        )
+        work.notes = screened.notes
+        cause = screened.cause
+        if self._draining:
+            cause = DRAINED.cause
+        elif cause is not None and cause.code == RULES_UNKNOWN and not self._line.is_usable:
+            await self._finish(work, EXPIRED_UNSENT)  # it has only ever waited for a terminal
+            return
+        elif cause is None and not self._queue(work):
+            cause = self._busy(command.lane)
+        if cause is not None:
+            await self._finish(work, Conclusion(Outcome.DENIED, cause=cause))
+
+    async def _look_up(self, action: str, params: dict[str, Json], until_s: float) -> Result:
+        """Read for a trade that is being screened; not held up by a trade in doubt."""
+        timeout_s = until_s - time.monotonic()
+        return await self.ask(action, params, timeout_s=timeout_s, lane=Lane.READ)
 
     def _command(
         self, wish: Wish, key: CommandId, received_s: float, received_at_s: float
@@ -185,6 +243,12 @@ class Commands:
             raise InvalidCommand([f"{wish.action!r} is no {wish.effect} action; known: {known}"])
         params = action.validate(wish.params)
         left_s = self._time_left_s(wish, received_at_s)
+        work_s = action.work_s(params)
+        if 0 < left_s < work_s:
+            # The terminal would work for a caller who has gone, and for nobody else meanwhile.
+            raise InvalidCommand(
+                [f"timeout: {work_s * 1000:g} ms is more than the {left_s * 1000:.0f} ms left"]
+            )
         return Command(
             key=key,
             asker=wish.asker,
@@ -196,6 +260,7 @@ class Commands:
             received_s=received_s,
             received_at_s=received_at_s,
             deadline_s=received_s + left_s,
+            work_allowance_s=work_s,
         )
 
     def _time_left_s(self, wish: Wish, received_at_s: float) -> float:
@@ -252,8 +317,10 @@ class Commands:
         self._announce(result)
         await wish.answer(result)
 
-    async def ask(self, action: str, params: dict[str, Json], *, timeout_s: float) -> Result:
-        """Read something for the gateway itself, in the lowest lane; denied when that is full."""
+    async def ask(
+        self, action: str, params: dict[str, Json], *, timeout_s: float, lane: Lane = Lane.POLL
+    ) -> Result:
+        """Read something for the gateway itself; denied when the lane is full."""
         answered: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         now_s = time.monotonic()
         command = Command(
@@ -261,7 +328,7 @@ class Commands:
             asker=OURSELVES,
             action=action,
             effect=Effect.QUERY,
-            lane=Lane.POLL,
+            lane=lane,
             params=params,
             digest="",
             received_s=now_s,
@@ -274,12 +341,9 @@ class Commands:
                 answered.set_result(result)
 
         work = _Work(command, [settle])
-        if not self._lanes.put(Lane.POLL, OURSELVES, work):
-            cause = Cause(Source.GATEWAY, 429, "BUSY", "the poll lane is full")
-            denied = Conclusion(Outcome.DENIED, cause=cause)
+        if not self._queue(work):
+            denied = Conclusion(Outcome.DENIED, cause=self._busy(lane))
             return self._result(command.key, action, denied, command.received_at_s)
-        self._waiting.set()
-        self._sweep_later()
         return await answered
 
     def _sweep_later(self) -> None:
@@ -320,6 +384,9 @@ class Commands:
 
     async def abandon(self) -> None:
         """Give everything still open a result; `run` must have ended."""
+        for screening in self._screenings:
+            screening.cancel()
+        await asyncio.gather(*self._screenings, return_exceptions=True)
         cause = Cause(Source.GATEWAY, 504, "UNKNOWN", "the gateway stopped before it was known")
         for work in list(self._open):
             conclusion = DRAINED
@@ -474,6 +541,8 @@ class Commands:
             attempts=old.conclusion.attempts,
             resolved=True,
         )
+        offset_s = self._line.session.broker_offset_s
+        proved = replies.finished(command, proved, offset_s=offset_s)
         result = replace(old, conclusion=proved, finished_at_s=time.time())
         if may_replace(old, result):
             self._metrics.resolved(str(result.outcome))
@@ -488,6 +557,14 @@ class Commands:
             self._doubt_is_over()
         if conclusion.resolved:
             self._metrics.resolved(str(conclusion.outcome))
+        if command.key.client != OURSELVES:
+            conclusion = replies.finished(
+                command,
+                conclusion,
+                offset_s=self._line.session.broker_offset_s,
+                raw=work.wants_raw,
+                notes=work.notes,
+            )
         taken_at_s = work.taken_at_s or time.monotonic()
         result = self._result(
             command.key,

@@ -93,6 +93,13 @@ class Terminal(Section):
         (), description="Existing server: symbols whose ticks are polled (it publishes none)."
     )
     poll_interval_s: Seconds = Field(0.5, description="Existing server: pause between polls.")
+    event_interval_s: float = Field(
+        2.0,
+        ge=0,
+        le=3600,
+        description="Existing server: pause between two looks for what happened to orders and "
+        "account (it tells no events); 0 for never.",
+    )
 
 
 class Nats(Section):

@@ -209,9 +209,9 @@ def cause_body(cause: Cause | None) -> dict[str, Json] | None:
 
 
 def result_body(result: Result) -> dict[str, Json]:
-    """Write a result."""
+    """Write a result; `raw`, the terminal's own response, only where it was asked for."""
     conclusion = result.conclusion
-    return {
+    body: dict[str, Json] = {
         "id": result.key.id,
         "terminal": result.terminal,
         "client": result.key.client,
@@ -227,6 +227,9 @@ def result_body(result: Result) -> dict[str, Json]:
         "queued_s": round(result.queued_s, 6),
         "channel_s": round(result.channel_s, 6),
     }
+    if conclusion.raw is not None:
+        body["raw"] = conclusion.raw.value
+    return body
 
 
 def encode_result(result: Result, encoding: Encoding) -> bytes:
@@ -235,6 +238,7 @@ def encode_result(result: Result, encoding: Encoding) -> bytes:
     try:
         return encode(body, encoding)
     except (ValueError, OverflowError, RecursionError) as exc:
+        body.pop("raw", None)
         body |= {"response": None, "warning": f"the response could not be written: {exc}"}
         return encode(body, encoding)
 

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 ANYTHING = frozenset({"gateway"})
 FOUNDATION = frozenset({"gateway.core", "gateway.actions", "gateway.config", "gateway.errors"})
+CATALOGUE = frozenset({"gateway.core", "gateway.errors", "gateway.mt4_enums"})
 BODIES = frozenset({"gateway.subjects", "gateway.envelope"})  # what gateway and clients share
 EDGES = frozenset({"gateway.bus", "gateway.journal", "gateway.metrics", "gateway.terminal"})
 FLOW = FOUNDATION | BODIES | EDGES | {"gateway.policy"}
@@ -22,7 +23,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.core": frozenset({"gateway.errors"}),
     "gateway.errors": frozenset(),
     "gateway.sim": frozenset(),
-    "gateway.actions": frozenset({"gateway.core", "gateway.errors"}),
+    "gateway.mt4_enums": frozenset(),
+    "gateway.parameters": CATALOGUE,
+    "gateway.actions": CATALOGUE | {"gateway.parameters"},
     "gateway.config": FOUNDATION,
     "gateway.policy": FOUNDATION,
     "gateway.subjects": frozenset(),
@@ -33,9 +36,20 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.status": FOUNDATION | {"gateway.metrics"},
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
     "gateway.client": FOUNDATION | BODIES,
-    "gateway.commands": FLOW,
+    "gateway.commands": FLOW | {"gateway.replies", "gateway.screening"},
+    "gateway.symbols": frozenset({"gateway.core"}),
+    "gateway.screening": frozenset({"gateway.core", "gateway.symbols"}),
+    "gateway.replies": frozenset({"gateway.core", "gateway.mt4_enums"}),
     "gateway.ticks": FLOW,
-    "gateway.app": FLOW | {"gateway.commands", "gateway.status", "gateway.ticks"},
+    "gateway.events": frozenset({"gateway.core"}),
+    "gateway.app": FLOW
+    | {
+        "gateway.commands",
+        "gateway.events",
+        "gateway.replies",
+        "gateway.status",
+        "gateway.ticks",
+    },
     "gateway.cli": ANYTHING,
     "gateway.demo": ANYTHING,
     "gateway.doctor": ANYTHING,
