@@ -162,17 +162,19 @@ class Bus:
         Raises:
             TransportError: The client has closed for good, as it does after a refused password.
         """
+        measuring = asyncio.create_task(self._measure_for_ever(), name="bus-round-trip")
+        try:
+            await self._closed.wait()
+        finally:
+            measuring.cancel()
+        cause = self._client.last_error
+        raise TransportError(f"the connection to NATS was closed for good: {cause!r}")
+
+    async def _measure_for_ever(self) -> None:
         settings = self._config.nats
         while True:
             await self._measure(settings.round_trip_timeout_s)
-            try:
-                async with asyncio.timeout(settings.round_trip_interval_s):
-                    await self._closed.wait()
-            except TimeoutError:
-                continue
-            else:
-                cause = self._client.last_error
-                raise TransportError(f"the connection to NATS was closed for good: {cause!r}")
+            await asyncio.sleep(settings.round_trip_interval_s)
 
     async def _measure(self, timeout_s: float) -> None:
         if not self._client.is_connected:
@@ -214,7 +216,11 @@ class Bus:
         await subscribe(names.trade("*", "*"), queue=QUEUE_GROUP, cb=self._on_trade)
         await subscribe(names.command("*", "*"), queue=QUEUE_GROUP, cb=self._on_question)
         await self._announce_service()
-        await self._client.flush(CONNECT_TIMEOUT_S)
+        try:
+            await self._client.flush(CONNECT_TIMEOUT_S)
+        except (NatsError, TimeoutError) as exc:
+            # Subscriptions are made again at the reconnect; `watch` tells if there will be none.
+            log.warning("nats_silent cause=%r", exc)
 
     async def _announce_service(self) -> None:
         """Let standard NATS tools find us.

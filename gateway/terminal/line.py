@@ -248,6 +248,8 @@ class Line:
             self._on_stray(request, reply)
         if self._channel.is_free:
             self._freed()
+        elif self._to_be_freed:
+            self._changed.set()  # a frame less is unanswered: there may be room for a probe
 
     def _keeper_heard(self, request: Request, reply: Reply) -> None:
         hears = self._keeper_hears
