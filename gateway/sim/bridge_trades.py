@@ -110,6 +110,9 @@ def _plan_modify(platform: Platform, params: Params) -> Trade:
     stops = Stops.read(params)
 
     def modify(desk: Desk) -> TradeResult:
+        if order.symbol not in platform.broker.specs:  # a balance entry is an order, too
+            message = f"Failed to modify order # {order.ticket}."
+            return result_of_code(Code.INVALID_TICKET, message)
         kind, spec = order.order_type, platform.broker.specs[order.symbol]
         price = asked_price if asked_price and kind.is_pending else order.open_price
         reference = price if kind.is_pending else platform.quote(order.symbol).closing(kind)
