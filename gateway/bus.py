@@ -23,7 +23,7 @@ from nats.micro.request import Request as ServiceRequest
 from nats.micro.service import ServiceConfig
 
 from gateway import __version__
-from gateway.config import Config
+from gateway.config import Config, without_secret
 from gateway.core.messages import Answer, CommandId, Effect, Json, Outcome, Result, Wish
 from gateway.envelope import (
     CLIENT_PATTERN,
@@ -32,7 +32,7 @@ from gateway.envelope import (
     ERROR_HEADER,
     Encoding,
     encode,
-    encode_result,
+    encode_fitting,
     encoding_of,
     error_headers,
     parse_request,
@@ -49,6 +49,7 @@ QUEUE_GROUP = "mt4-gateway"
 RECONNECT_WAIT_S = 0.2
 CONNECT_TIMEOUT_S = 2
 REPEAT_ERROR_S = 60.0
+HEADERS_BYTES = 4096
 KEPT_RESULTS = 100_000
 """How many results wait for a bus that is away, before the oldest go."""
 
@@ -97,6 +98,11 @@ class Bus:
         url = self._client.connected_url
         return url.netloc.rpartition("@")[2] if url is not None else None
 
+    @property
+    def _most_bytes(self) -> int:
+        """How long a body may be: the server counts headers as well, and cuts us off above it."""
+        return self._client.max_payload - HEADERS_BYTES
+
     # ---- connection ---------------------------------------------------------------------
 
     async def connect(self) -> None:
@@ -131,7 +137,7 @@ class Bus:
         log.info("nats_connected server=%s", self.server)
 
     def _servers(self) -> str:
-        return ",".join(server.rpartition("@")[2] for server in self._config.nats.servers)
+        return ",".join(without_secret(server) for server in self._config.nats.servers)
 
     async def _on_error(self, exc: Exception) -> None:
         """Log an error once a minute; nats-py repeats it at every try to reconnect."""
@@ -286,8 +292,9 @@ class Bus:
 
     def _answer_to(self, reply: str, encoding: Encoding) -> Answer:
         async def answer(result: Result) -> None:
-            headers = {CONTENT_TYPE_HEADER: str(encoding)} | error_headers(result)
-            await self._reply(reply, encode_result(result, encoding), headers)
+            shown, body = encode_fitting(result, encoding, self._most_bytes)
+            headers = {CONTENT_TYPE_HEADER: str(encoding)} | error_headers(shown)
+            await self._reply(reply, body, headers)
 
         return answer
 
@@ -326,7 +333,8 @@ class Bus:
     async def publish_result(self, result: Result) -> None:
         """Publish a trade's result on its subject; kept while the bus is away."""
         subject = self.subjects.result(result.key.client or "-", result.key.id)
-        self._results.append((subject, encode_result(result, self._encoding)))
+        _, body = encode_fitting(result, self._encoding, self._most_bytes)
+        self._results.append((subject, body))
         await self._flush_results()
 
     async def _publish_denial(self, result: Result) -> None:

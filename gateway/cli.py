@@ -182,10 +182,11 @@ def _on_bus(
     command: Callable[[Any, argparse.Namespace], Awaitable[int]],
 ) -> Callable[[argparse.Namespace], int]:
     """Give a command a connected client; no connection is exit code 3."""
-    from gateway.client import Mt4Client, NoAnswer, NotConnected  # noqa: PLC0415
-    from gateway.nats_login import connect_options  # noqa: PLC0415
 
     async def connected(args: argparse.Namespace) -> int:
+        from gateway.client import Mt4Client  # noqa: PLC0415 - other commands need no NATS
+        from gateway.nats_login import connect_options  # noqa: PLC0415
+
         config = _configuration(args)
         async with await Mt4Client.connect(
             args.nats or list(config.nats.servers),
@@ -197,9 +198,11 @@ def _on_bus(
             return await command(client, args)
 
     def run(args: argparse.Namespace) -> int:
+        from gateway.client.errors import ClientError  # noqa: PLC0415
+
         try:
             return asyncio.run(connected(args))
-        except (NoAnswer, NotConnected) as exc:
+        except ClientError as exc:
             print(f"mt4-gateway: {exc}", file=sys.stderr)
             return NO_LINK
 

@@ -145,6 +145,7 @@ class Commands:
         self._driven: _Work | None = None
         self._idle = asyncio.Event()
         self._draining = False
+        self._broken: BaseException | None = None
         self._screenings: set[asyncio.Task[None]] = set()
         self.screening = Screening(self._look_up)
         self.last_results: deque[Result] = deque(maxlen=SHOWN)
@@ -200,6 +201,7 @@ class Commands:
         task = asyncio.get_running_loop().create_task(screening)
         self._screenings.add(task)
         task.add_done_callback(self._screenings.discard)
+        task.add_done_callback(self._break_with)
 
     async def _screen(self, work: _Work, *, allow_nudge: bool) -> None:
         """Queue a trade that may be sent; finish one that may not."""
@@ -366,6 +368,13 @@ class Commands:
         task = asyncio.get_running_loop().create_task(ending)
         self._endings.add(task)
         task.add_done_callback(self._endings.discard)
+        task.add_done_callback(self._break_with)
+
+    def _break_with(self, task: asyncio.Task[None]) -> None:
+        """Let a bug beside the worker end the worker too: `abandon` then ends every command."""
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            self._broken = exc
+            self._waiting.set()
 
     async def drain(self, grace_s: float) -> None:
         """Stop the intake, deny what has not been sent, and wait for the rest for a while."""
@@ -416,6 +425,8 @@ class Commands:
     async def run(self) -> None:
         """Take commands from the lanes, one at a time, until cancelled."""
         while True:
+            if self._broken is not None:
+                raise self._broken
             work = self._driven = self._lanes.take()
             if work is None:
                 self._idle.set()

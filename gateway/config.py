@@ -20,6 +20,7 @@ from pydantic import (
     SecretStr,
     StringConstraints,
     ValidationError,
+    field_serializer,
     model_validator,
 )
 
@@ -102,6 +103,12 @@ class Terminal(Section):
     )
 
 
+def without_secret(address: str) -> str:
+    """Write a server's address without the login that may stand in it."""
+    scheme, slashes, rest = address.rpartition("://")
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
+
+
 class Nats(Section):
     """The connection to the bus. Secrets come from files or the environment."""
 
@@ -120,6 +127,10 @@ class Nats(Section):
     round_trip_timeout_s: Seconds = Field(
         5.0, description="A bus silent this long is reconnected to."
     )
+
+    @field_serializer("servers")
+    def _without_secrets(self, servers: tuple[str, ...]) -> list[str]:
+        return [without_secret(server) for server in servers]
 
     @model_validator(mode="after")
     def _one_identity(self) -> Self:
@@ -331,7 +342,7 @@ def _explain(error: Any) -> str:
     text = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         return f"{path}: unknown key"
-    is_secret = path in ("nats.password", "nats.token")
+    is_secret = path.startswith("nats")
     is_section = isinstance(error["input"], BaseModel | dict)
     got = "" if is_secret or is_section else f" (got {error['input']!r})"
     return f"{path}: {text}{got}"

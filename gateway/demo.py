@@ -90,6 +90,8 @@ class Demo:
 
     async def run(self, show: Callable[[Demo], None] | None, seconds: float | None) -> None:
         """Run for `seconds`, or until cancelled; `show` is called now and then."""
+        if (whole := asyncio.current_task()) is not None:
+            on_signal(whole.cancel)  # until there is a strategy that can be ended in good order
         with tempfile.TemporaryDirectory(prefix="mt4-gateway-demo-") as folder:
             nats, nats_url = start_nats_server(Path(folder))
             try:
@@ -304,6 +306,8 @@ def run_demo(seconds: float | None, faults: list[str]) -> int:
         logs.configure(Config().log.model_copy(update={"level": "error"}))
         with view, asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(demo.run(view.show, seconds))
+    except asyncio.CancelledError:
+        view.say("ended before it was ready")
     except FaultSpecError as exc:
         raise ConfigError([f"--fault: {exc}"]) from exc
     for sentence, holds in demo.checks.verdicts():

@@ -24,6 +24,7 @@ from nats.errors import Error as NatsError
 
 from gateway.client.errors import NoAnswer, NotConnected
 from gateway.client.messages import CommandResult, TickMessage
+from gateway.config import without_secret
 from gateway.core.messages import Json
 from gateway.envelope import (
     CONTENT_TYPE_HEADER,
@@ -101,7 +102,9 @@ class Mt4Client:
         except (NatsError, OSError, TimeoutError) as exc:
             await connection.close()
             cause = last_error[0] if last_error else exc
-            raise NotConnected(f"no connection to NATS at {servers}: {cause!r}") from exc
+            addresses = [servers] if isinstance(servers, str) else servers
+            where = ", ".join(without_secret(address) for address in addresses)
+            raise NotConnected(f"no connection to NATS at {where}: {cause!r}") from exc
         return cls(connection, Subjects(prefix, terminal), client, last_error)
 
     @property

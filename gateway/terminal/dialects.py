@@ -202,11 +202,21 @@ _VERDICTS = {
 ERR_NO_RESULT = 1
 
 
+_ENDED = ("Closed order #", "Deleted pending order #")
+
+
+def _is_success(action: str, response: Json) -> bool:
+    """Tell what the existing server answers to a trade that ran from anything else."""
+    if action in ("DO_ORDER_SEND", "DO_ORDER_MODIFY"):
+        return isinstance(response, dict) and type(response.get("ticket")) is int
+    return isinstance(response, str) and response.startswith(_ENDED)
+
+
 def _existing_server_trade(body: Mapping[str, Json], request: Request) -> Reply:
     """Classify a reply of the existing server, where an error may hide an open order."""
     if not has_error(body):
-        if "response" not in body:
-            return _malformed("a trade's reply has neither response nor error")
+        if not _is_success(request.action, body.get("response")):
+            return _malformed("a trade's reply has neither an error nor what a success has")
         return Reply(Verdict.DONE, response=body["response"], warning=_text(body.get("warning")))
     cause = _cause(body)
     message = str(body.get("error_message") or "")
