@@ -208,6 +208,8 @@ class Bus:
                 log.warning("nats_close cause=%r", exc)
         closing = asyncio.create_task(self._client.close())
         await asyncio.wait([closing], timeout=CONNECT_TIMEOUT_S)
+        if closing.done() and not closing.cancelled() and closing.exception() is not None:
+            log.warning("nats_close cause=%r", closing.exception())  # over what was not sent
 
     # ---- inbound ------------------------------------------------------------------------
 

@@ -12,13 +12,13 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
 import msgpack
 
-from gateway.core.messages import Cause, Json, Outcome, Result, Tick
+from gateway.core.messages import Cause, Json, Outcome, Result, Source, Tick
 from gateway.errors import InvalidCommand, RemoteProtocolError
 
 MAX_BODY_BYTES = 65_536
@@ -241,6 +241,27 @@ def encode_result(result: Result, encoding: Encoding) -> bytes:
         body.pop("raw", None)
         body |= {"response": None, "warning": f"the response could not be written: {exc}"}
         return encode(body, encoding)
+
+
+def encode_fitting(result: Result, encoding: Encoding, most_bytes: int) -> tuple[Result, bytes]:
+    """Write a result that the bus takes: without its response when that is too long.
+
+    A read is then no success: a list that is missing must not be taken for an empty one. A trade
+    stays what it was.
+    """
+    encoded = encode_result(result, encoding)
+    if len(encoded) <= most_bytes:
+        return result, encoded
+    message = (
+        f"the response takes {len(encoded)} bytes and NATS carries {most_bytes}: raise its "
+        f"max_payload, or ask for less"
+    )
+    conclusion = replace(result.conclusion, response=None, raw=None, warning=message)
+    if result.key.client is None:
+        cause = Cause(Source.GATEWAY, 413, "TOO_LONG", message)
+        conclusion = replace(conclusion, outcome=Outcome.REJECTED, warning=None, cause=cause)
+    shorter = replace(result, conclusion=conclusion)
+    return shorter, encode_result(shorter, encoding)
 
 
 _ERROR_CODES = {Outcome.EXPIRED: 408, Outcome.REJECTED: 422, Outcome.UNKNOWN: 504}

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import (
     ConnectionClosedError,
     ConnectionReconnectingError,
@@ -40,6 +43,9 @@ from gateway.subjects import Subjects
 ANSWER_MARGIN_S = 1.0
 """How long after a command's deadline its answer may still be on its way."""
 
+MOST_TICKS_WAITING = 10_000
+"""Ticks that wait for a slow reader before the oldest are dropped."""
+
 ASK_EVERY_S = 0.5
 """How often the gateway is asked about a trade whose answer is missing."""
 
@@ -54,6 +60,8 @@ class Mt4Client:
     ) -> None:
         self.client = client
         self._last_error = last_error
+        self._waiting: set[asyncio.Event] = set()
+        self._closing = False
         self._connection = connection
         self._subjects = subjects
 
@@ -87,9 +95,16 @@ class Mt4Client:
             """Leave connection trouble to the calls, which raise."""
             last_error[:] = [exc]
 
+        made: list[Self] = []
+
+        async def closed() -> None:
+            for one in made:
+                await one._wake()
+
         defaults: dict[str, Any] = {
             "name": f"mt4 client {client}",
             "error_cb": note,
+            "closed_cb": closed,
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": 0.2,
             "ping_interval": 5,
@@ -105,7 +120,8 @@ class Mt4Client:
             addresses = [servers] if isinstance(servers, str) else servers
             where = ", ".join(without_secret(address) for address in addresses)
             raise NotConnected(f"no connection to NATS at {where}: {cause!r}") from exc
-        return cls(connection, Subjects(prefix, terminal), client, last_error)
+        made.append(cls(connection, Subjects(prefix, terminal), client, last_error))
+        return made[0]
 
     @property
     def connection(self) -> Client:
@@ -113,8 +129,15 @@ class Mt4Client:
         return self._connection
 
     async def close(self) -> None:
-        """Disconnect."""
-        await self._connection.close()
+        """Disconnect; whoever follows something comes to its end."""
+        self._closing = True
+        with suppress(NatsError, OSError):  # nats-py trips over what it could not send
+            await self._connection.close()
+        await self._wake()
+
+    async def _wake(self) -> None:
+        for there in self._waiting:
+            there.set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -273,10 +296,13 @@ class Mt4Client:
     # ---- streams --------------------------------------------------------------------------
 
     async def ticks(self, *symbols: str) -> AsyncIterator[TickMessage]:
-        """Follow the ticks of some symbols, or of all. A gap shows in `missed`."""
+        """Follow the ticks of some symbols, or of all.
+
+        A gap shows in `missed`, also one that this reader makes by being too slow.
+        """
         last_seq: dict[str, int] = {}
         subjects = [self._subjects.tick(symbol) for symbol in symbols or ("*",)]
-        async for body in self._follow(subjects):
+        async for body in self._follow(subjects, MOST_TICKS_WAITING):
             tick = TickMessage.read(body, last_seq.get(body["symbol"]))
             last_seq[tick.symbol] = tick.seq
             yield tick
@@ -291,21 +317,46 @@ class Mt4Client:
         async for body in self._follow([self._subjects.event(kind)]):
             yield body
 
-    async def _follow(self, subjects: list[str]) -> AsyncIterator[dict[str, Json]]:
-        """Yield every body published on the subjects, in the order of arrival."""
-        arrived: asyncio.Queue[Any] = asyncio.Queue()
-        subscriptions = [
-            await self._connection.subscribe(subject, cb=arrived.put) for subject in subjects
-        ]
-        await self._connection.flush()
+    async def _follow(
+        self, subjects: list[str], most_waiting: int | None = None
+    ) -> AsyncIterator[dict[str, Json]]:
+        """Yield every body published on the subjects, in the order of arrival.
+
+        Args:
+            subjects: What to subscribe to.
+            most_waiting: Beyond it the oldest go: a reader that is too slow reads the news.
+
+        Raises:
+            NotConnected: There is no connection, or it was closed by the server for good.
+        """
+        arrived: deque[Msg] = deque(maxlen=most_waiting)
+        there = asyncio.Event()
+
+        async def note(msg: Msg) -> None:
+            arrived.append(msg)
+            there.set()
+
+        self._waiting.add(there)
+        subscriptions = []
         try:
-            while True:
-                msg = await arrived.get()
-                yield decode_published(msg.data, _encoding(msg.data, msg.headers))
+            for subject in subjects:
+                subscriptions.append(await self._connection.subscribe(subject, cb=note))
+            await self._connection.flush()
+            while not self._connection.is_closed:
+                await there.wait()
+                there.clear()
+                while arrived:
+                    msg = arrived.popleft()
+                    yield decode_published(msg.data, _encoding(msg.data, msg.headers))
+        except (NatsError, OSError) as exc:
+            raise NotConnected(f"cannot follow {', '.join(subjects)}: {exc!r}") from exc
         finally:
+            self._waiting.discard(there)
             if self._connection.is_connected:
                 for subscription in subscriptions:
                     await subscription.unsubscribe()
+        if not self._closing:
+            raise NotConnected("NATS closed the connection for good")
 
 
 def _encoding(body: bytes, headers: Mapping[str, str] | None) -> Encoding:
