@@ -16,6 +16,9 @@ from gateway.sim.symbols import SymbolSpec
 from gateway.sim.wire import Body, Refused, failure, failure_code, order_record, success
 
 _INT32 = 2**31
+NEGATIVE_SLIPPAGE = 'Param "slippage" is negative.'
+NEGATIVE_EXPIRATION = 'Param "expiration" is negative.'
+NOT_PENDING = 'Only a pending order can have an "expiration" parameter.'
 TWO_STOP_LOSSES = (
     "Stop-loss cannot be both relative (sl_points) and absolute (sl).  Specify one or the other."
 )
@@ -31,10 +34,17 @@ _STATES = {
 
 @dataclass(frozen=True, slots=True)
 class TradeResult:
-    """Hold what is known after a trade call, and the reply without the bridge's keys."""
+    """Hold what is known after a trade call, and the reply without the bridge's keys.
+
+    Attributes:
+        state: What is known.
+        body: The reply.
+        tickets: The orders whose fate is in doubt.
+    """
 
     state: State
     body: Body
+    tickets: tuple[int, ...] = ()
 
 
 Trade = Callable[[Desk], TradeResult]
@@ -68,13 +78,14 @@ def _plan_send(platform: Platform, params: Params) -> Trade:
     if kind.is_pending and not params.has("price"):
         raise Refused(failure('Cannot place a pending order without the "price" parameter.'))
     if expiration_s and not kind.is_pending:
-        raise Refused(failure('Only a pending order can have an "expiration" parameter.'))
+        raise Refused(failure(NOT_PENDING))
     if not -_INT32 <= magic_number < _INT32:
         raise Refused(failure('Param "magic_number" does not fit in 32 bits.'))
     if not is_token(comment):
         raise Refused(failure('Param "comment" does not begin with a token.'))
     asked_price = params.number("price", 0.0)
-    slippage = params.integer("slippage", default_slippage(platform, spec))
+    asked_slippage = _asked_slippage(params)
+    slippage = default_slippage(platform, spec) if asked_slippage is None else asked_slippage
     stops = Stops.read(params)
 
     def send(desk: Desk) -> TradeResult:
@@ -108,6 +119,7 @@ def _plan_modify(platform: Platform, params: Params) -> Trade:
     _refuse_double_stops(params)
     asked_price = params.number("price", 0.0)
     stops = Stops.read(params)
+    expiration_s = _changed_expiration_s(params, order)
 
     def modify(desk: Desk) -> TradeResult:
         if order.symbol not in platform.broker.specs:  # a balance entry is an order, too
@@ -119,16 +131,16 @@ def _plan_modify(platform: Platform, params: Params) -> Trade:
         stop_loss, take_profit = stops.prices(
             spec, kind, reference, order.stop_loss, order.take_profit
         )
-        _, code = desk.call(
+        is_modified, code = desk.call(
             platform.broker.order_modify,
             order.ticket,
             price,
             stop_loss,
             take_profit,
-            order.expiration_s,
+            expiration_s,
         )
         # Code 1: nothing to change, so what was asked for holds already.
-        if code not in (Code.NO_ERROR, Code.NO_RESULT):
+        if not is_modified and code != Code.NO_RESULT:
             return result_of_code(code, f"Failed to modify order # {order.ticket}.")
         return TradeResult(State.DONE, success(_record(platform, order)))
 
@@ -139,7 +151,7 @@ def _plan_close(platform: Platform, params: Params) -> Trade:
     order = _known_order(platform, params)
     lots = params.number("lots", order.lots)
     asked_price = params.number("price", 0.0)
-    slippage = params.integer("slippage", -1)
+    slippage = _asked_slippage(params)
     return lambda desk: close_order(
         platform, desk, order, lots, price=asked_price, slippage=slippage
     )
@@ -152,15 +164,17 @@ def close_order(
     lots: float,
     *,
     price: float = 0.0,
-    slippage: int = -1,
+    slippage: int | None = None,
 ) -> TradeResult:
     """Close a position, at the market unless a price is given."""
     spec = platform.broker.specs.get(order.symbol)
     if spec is not None:
         price = price or platform.quote(order.symbol).closing(order.order_type)
-        slippage = slippage if slippage >= 0 else default_slippage(platform, spec)
-    _, code = desk.call(platform.broker.order_close, order.ticket, lots, price, slippage)
-    if code != Code.NO_ERROR:
+        slippage = default_slippage(platform, spec) if slippage is None else slippage
+    is_closed, code = desk.call(
+        platform.broker.order_close, order.ticket, lots, price, slippage or 0
+    )
+    if not is_closed:
         return result_of_code(code, f"Failed to close order # {order.ticket}.")
     return TradeResult(State.DONE, success(f"Closed order # {order.ticket}"))
 
@@ -172,8 +186,8 @@ def _plan_delete(platform: Platform, params: Params) -> Trade:
     def delete(desk: Desk) -> TradeResult:
         if close_if_opened and order.order_type.is_market and not order.close_time_s:
             return close_order(platform, desk, order, order.lots)
-        _, code = desk.call(platform.broker.order_delete, order.ticket)
-        if code != Code.NO_ERROR:
+        is_deleted, code = desk.call(platform.broker.order_delete, order.ticket)
+        if not is_deleted:
             return result_of_code(code, f"Failed to delete order # {order.ticket}.")
         return TradeResult(State.DONE, success(f"Deleted pending order # {order.ticket}."))
 
@@ -251,6 +265,23 @@ def _known_order(platform: Platform, params: Params) -> Order:
     if order is None:
         raise Refused(failure(f"Order # {ticket} not found."))
     return order
+
+
+def _asked_slippage(params: Params) -> int | None:
+    slippage = params.integer("slippage", 0)
+    if slippage < 0:
+        raise Refused(failure(NEGATIVE_SLIPPAGE))
+    return slippage if params.has("slippage") else None
+
+
+def _changed_expiration_s(params: Params, order: Order) -> int:
+    """Return the expiry that a modify sets: the one given, 0 for none, else the order's own."""
+    expiration_s = params.integer("expiration", order.expiration_s)
+    if params.has("expiration") and not order.order_type.is_pending:
+        raise Refused(failure(NOT_PENDING))
+    if expiration_s < 0:
+        raise Refused(failure(NEGATIVE_EXPIRATION))
+    return expiration_s
 
 
 def _record(platform: Platform, order: Order) -> Body:

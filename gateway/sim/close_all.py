@@ -10,7 +10,7 @@ from gateway.sim.ledger import Entry, EntryKind, Ledger, LedgerWriteError
 from gateway.sim.orders import Order, OrderType
 from gateway.sim.params import Params
 from gateway.sim.platform import Platform
-from gateway.sim.wire import Body, Json, Refused, failure, success
+from gateway.sim.wire import Body, Json, Refused, failure
 
 _SIDES: Mapping[str, OrderType] = {"buy": OrderType.BUY, "sell": OrderType.SELL}
 _KINDS = {
@@ -56,10 +56,10 @@ class CloseAll:
         same, since each close lessens the risk.
         """
         results = [(order.ticket, self._close_one(desk, order)) for order in self._chosen()]
-        body = success([_line(ticket, result) for ticket, result in results])
-        if any(result.state is State.IN_DOUBT for _, result in results):
-            return TradeResult(State.IN_DOUBT, body)
-        return TradeResult(State.DONE, body)
+        # Not `success`: with nothing to close, the bridge's own action still answers an array.
+        body: Body = {"response": [_line(ticket, result) for ticket, result in results]}
+        doubtful = tuple(ticket for ticket, result in results if result.state is State.IN_DOUBT)
+        return TradeResult(State.IN_DOUBT if doubtful else State.DONE, body, doubtful)
 
     def _chosen(self) -> list[Order]:
         return [

@@ -222,7 +222,7 @@ class Decision:
         self._store(kind, frame.id, frame.attempt, frame.digest, result.body)
         self._desk.die_if_due(Point.BEFORE_REPLY)
         if result.state is State.IN_DOUBT:
-            return _doubtful(result.body)
+            return _doubtful(result.body, result.tickets)
         return result.body | {"state": result.state.value, "replayed": False}
 
     def _store(

@@ -54,9 +54,9 @@ def order_send(platform: Platform, desk: Desk, params: LenientParams) -> Body:
     if order is None:
         message = f"Order # {ticket} was created, but is not found in the Trades or Account History"
         raise Refused(failure(f"{message} tabs."))
-    code = _modify_nudged(platform, desk, order, params, price=0.0)
-    if code != Code.NO_ERROR:
-        raise Refused(failure_code(code, "Order was created, but failed to set sl/tp."))
+    stops_code = _modify_nudged(platform, desk, order, params, price=0.0)
+    if stops_code is not None:
+        raise Refused(failure_code(stops_code, "Order was created, but failed to set sl/tp."))
     return success(found_order(platform, ticket))
 
 
@@ -66,7 +66,7 @@ def order_modify(platform: Platform, desk: Desk, params: LenientParams) -> Body:
     _refuse_double_stops(params)
     order = _selected(platform, params)
     code = _modify_nudged(platform, desk, order, params, params.number("price", 0.0))
-    if code != Code.NO_ERROR:
+    if code is not None:
         raise Refused(failure_code(code, f"Failed to modify order # {order.ticket}."))
     return success(found_order(platform, order.ticket))
 
@@ -83,8 +83,8 @@ def order_delete(platform: Platform, desk: Desk, params: LenientParams) -> Body:
     """Answer DO_ORDER_DELETE; any string for `close_if_opened` means yes."""
     _require(params, "ticket")
     order = _selected(platform, params)
-    _, code = desk.call(platform.broker.order_delete, order.ticket)
-    if code == Code.NO_ERROR:
+    is_deleted, code = desk.call(platform.broker.order_delete, order.ticket)
+    if is_deleted:
         return success(f"Deleted pending order # {order.ticket}.")
     is_position = not order.order_type.is_pending
     if code == Code.INVALID_TICKET and is_position and params.flag("close_if_opened"):
@@ -126,17 +126,18 @@ def _close(
     quote = platform.quote(order.symbol)
     price = on_tick(spec, params.number("price", quote.closing(order.order_type)))
     slippage = params.integer("slippage", _slippage(spec, quote))
-    _, code = desk.call(
+    is_closed, code = desk.call(
         platform.broker.order_close, order.ticket, on_lot_step(spec, lots), price, slippage
     )
-    if code != Code.NO_ERROR:
+    if not is_closed:
         raise Refused(failure_code(code, f"Failed to close order # {order.ticket}."))
     return success(f"Closed order # {order.ticket}")
 
 
 def _modify_nudged(
     platform: Platform, desk: Desk, order: Order, params: LenientParams, price: float
-) -> int:
+) -> int | None:
+    """Return the code of a modification that failed, None if it is done or there is none."""
     asked = _AskedStops(
         params.number("sl", 0.0),
         params.number("tp", 0.0),
@@ -145,17 +146,17 @@ def _modify_nudged(
     )
     moves_price = order.order_type.is_pending and price != 0.0
     if not moves_price and not asked.any:
-        return Code.NO_ERROR
+        return None
     spec = _spec_of(platform, order)
     quote = platform.quote(order.symbol)
     nudge = _Nudge(spec, quote, order.order_type)
     new_price = on_tick(spec, nudge.pending_price(price)) if moves_price else order.open_price
     stop_loss, take_profit = nudge.stops(asked, order, new_price)
     # The expiry is not passed on, which clears it.
-    _, code = desk.call(
+    is_modified, code = desk.call(
         platform.broker.order_modify, order.ticket, new_price, stop_loss, take_profit
     )
-    return code
+    return None if is_modified else code
 
 
 @dataclass(frozen=True, slots=True)

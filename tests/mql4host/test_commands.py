@@ -17,8 +17,8 @@ from gateway.sim.bridge_trades import TWO_STOP_LOSSES, TWO_TAKE_PROFITS
 from gateway.sim.params import StrictParams
 from gateway.sim.reads import READS
 from gateway.sim.wire import Body as SimBody
-from gateway.sim.wire import Refused, encode
-from tests.mql4host.broker_server import BrokerServer
+from gateway.sim.wire import Refused, broker_time_text, encode
+from tests.mql4host.broker_server import START_S, BrokerServer
 from tests.mql4host.client import Body, BridgeClient, token
 from tests.mql4host.hosted import HostedExpert
 from tests.mql4host.test_codecs import mutations
@@ -365,6 +365,7 @@ def test_orders_live_and_die_as_asked(gateway: BridgeClient, server: BrokerServe
         ({"order_type": 2}, 'Cannot place a pending order without the "price" parameter.'),
         ({"expiration": 1}, 'Only a pending order can have an "expiration" parameter.'),
         ({"comment": "mine"}, 'Param "comment" does not begin with a token.'),
+        ({"slippage": -1}, 'Param "slippage" is negative.'),
         ({"magic_number": 2**31}, 'Param "magic_number" is not an integer.'),
         (
             {"sl": 1, "sl_points": 1},
@@ -387,6 +388,94 @@ def test_wrong_parameters_are_refused_for_good(
     assert ("rejected", message) == (reply["state"], reply["error_message"])
     assert "rejected" == gateway.resolve(name)["state"]
     assert calls == server.calls.get("OrderSend", 0)
+
+
+def test_a_close_with_a_negative_slippage_is_refused(
+    gateway: BridgeClient, server: BrokerServer
+) -> None:
+    """As a send is; only a missing one is the default."""
+    ticket = gateway.buy("one")["response"]["ticket"]
+    refused = gateway.trade("DO_ORDER_CLOSE", "a", ticket=ticket, slippage=-1)
+    closed = gateway.trade("DO_ORDER_CLOSE", "b", ticket=ticket, slippage=None)
+
+    assert ("rejected", 'Param "slippage" is negative.') == (
+        refused["state"],
+        refused["error_message"],
+    )
+    assert "done" == closed["state"]
+    assert 1 == server.calls["OrderClose"]
+
+
+def test_a_modify_sets_a_given_expiration(gateway: BridgeClient) -> None:
+    """Broker seconds; 0 takes it away, an absent one stays."""
+    pending: Body = {"order_type": 2, "price": 1.1, "expiration": START_S + 600}
+    ticket = gateway.buy("one", **pending)["response"]["ticket"]
+    changes: list[Body] = [{"expiration": START_S + 900}, {"price": 1.09}, {"expiration": 0}]
+
+    replies = [
+        gateway.trade("DO_ORDER_MODIFY", f"m{at}", ticket=ticket, **change)
+        for at, change in enumerate(changes)
+    ]
+
+    assert [broker_time_text(s) for s in (START_S + 900, START_S + 900, 0)] == [
+        reply["response"]["expiration"] for reply in replies
+    ]
+
+
+@pytest.mark.parametrize(
+    ("order", "expires_s", "message"),
+    [
+        ({}, START_S + 600, 'Only a pending order can have an "expiration" parameter.'),
+        ({}, 0, 'Only a pending order can have an "expiration" parameter.'),
+        ({"order_type": 2, "price": 1.1}, -1, 'Param "expiration" is negative.'),
+        ({"order_type": 2, "price": 1.1}, "1", 'Param "expiration" is not an integer.'),
+    ],
+)
+def test_a_modify_refuses_an_expiration_that_cannot_be(
+    gateway: BridgeClient, server: BrokerServer, order: Body, expires_s: object, message: str
+) -> None:
+    """Nothing of the request is done, whatever else it asks for."""
+    ticket = gateway.buy("one", **order)["response"]["ticket"]
+    reply = gateway.trade("DO_ORDER_MODIFY", "m", ticket=ticket, sl=1.05, expiration=expires_s)
+
+    assert ("rejected", message) == (reply["state"], reply["error_message"])
+    assert 0 == server.calls.get("OrderModify", 0)
+
+
+def test_an_expiration_comes_too_late_for_an_order_that_fills(
+    gateway: BridgeClient, server: BrokerServer
+) -> None:
+    """Filled between check and call: refused, never done without what was asked for."""
+    pending: Body = {"order_type": 2, "price": 1.1}
+    ticket = gateway.buy("one", **pending)["response"]["ticket"]
+
+    def fill(_: list[str]) -> None:
+        server.quote("EURUSD", 1.0998, 1.1)
+
+    server.before["RefreshRates"] = fill
+    reply = gateway.trade("DO_ORDER_MODIFY", "m", ticket=ticket, expiration=START_S + 600)
+
+    assert "rejected" == reply["state"]
+    assert 0 == server.calls.get("OrderModify", 0)
+    assert 0 == int(server.broker.orders[ticket].order_type)
+
+
+def test_a_busy_context_is_no_lack_of_permission(
+    gateway: BridgeClient, server: BrokerServer
+) -> None:
+    """Reads tell the switch; that another program trades just now is the trade's affair."""
+    told: list[list[bool]] = []
+    for is_allowed, is_busy in ((True, True), (False, False)):
+        server.platform.is_trade_allowed = is_allowed
+        server.platform.is_context_busy = is_busy
+        told.append(
+            [
+                gateway.ask(action, id="test/r")["response"]["trade_allowed"]
+                for action in ("HELLO", "PING", "GET_TERMINAL_INFO")
+            ]
+        )
+
+    assert [[True] * 3, [False] * 3] == told
 
 
 def test_own_limits(commands: HostedExpert, server: BrokerServer, connect: Connect) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gateway.sim.wire import broker_time_text
 from tests.sim.programs import NOW_S, TOKEN, Bridge
 
 
@@ -77,6 +78,7 @@ BAD = [
     ({"comment": "no token"}, 'Param "comment" does not begin with a token.'),
     ({"magic_number": 2**31}, 'Param "magic_number" does not fit in 32 bits.'),
     ({"expiration": NOW_S + 60}, 'Only a pending order can have an "expiration" parameter.'),
+    ({"slippage": -1}, 'Param "slippage" is negative.'),
     ({"order_type": 2}, 'Cannot place a pending order without the "price" parameter.'),
     ({"sl": 1.1, "sl_points": 5}, "Stop-loss cannot be both"),
     ({"tp": 1.2, "tp_points": 5}, "Take-profit cannot be both"),
@@ -126,6 +128,80 @@ def test_modify_to_what_holds_is_done(bridge: Bridge) -> None:
     reply = trade(bridge, "DO_ORDER_MODIFY", ticket=ticket, sl=1.1)
 
     assert (reply["state"], reply["response"]["sl"]) == ("done", 1.1)
+
+
+@pytest.mark.parametrize("expires_s", [NOW_S + 120, 0])
+def test_modify_sets_a_given_expiration(bridge: Bridge, expires_s: int) -> None:
+    """Broker seconds; 0 takes it away."""
+    ticket = opened(bridge, order_type=2, price=1.11, expiration=NOW_S + 60)
+    reply = trade(bridge, "DO_ORDER_MODIFY", ticket=ticket, expiration=expires_s)
+
+    assert reply["state"] == "done"
+    assert reply["response"]["expiration"] == broker_time_text(expires_s)
+    assert bridge.platform.broker.orders[ticket].expiration_s == expires_s
+
+
+@pytest.mark.parametrize(
+    ("change", "expires_s", "message"),
+    [
+        ({}, NOW_S + 60, 'Only a pending order can have an "expiration" parameter.'),
+        ({}, 0, 'Only a pending order can have an "expiration" parameter.'),
+        ({"order_type": 2, "price": 1.11}, -1, 'Param "expiration" is negative.'),
+        ({"order_type": 2, "price": 1.11}, "1", 'Param "expiration" is not an integer.'),
+    ],
+)
+def test_modify_refuses_an_expiration_that_cannot_be(
+    bridge: Bridge, change: dict[str, Any], expires_s: object, message: str
+) -> None:
+    """Nothing of the request is done, whatever else it asks for."""
+    ticket = opened(bridge, **change)
+    before = bridge.platform.broker.orders[ticket]
+    reply = trade(bridge, "DO_ORDER_MODIFY", ticket=ticket, sl=1.1, expiration=expires_s)
+
+    assert (reply["state"], reply["error_message"]) == ("rejected", message)
+    assert before == bridge.platform.broker.orders[ticket]
+
+
+def test_close_refuses_a_negative_slippage(bridge: Bridge) -> None:
+    """As the send does; only a missing one is the default."""
+    ticket = opened(bridge)
+    reply = trade(bridge, "DO_ORDER_CLOSE", ticket=ticket, slippage=-1)
+
+    assert reply["state"] == "rejected"
+    assert reply["error_message"] == 'Param "slippage" is negative.'
+    assert trade(bridge, "DO_ORDER_CLOSE", ticket=ticket, slippage=None)["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("action", "params"),
+    [
+        ("DO_ORDER_MODIFY", {"sl": 1.05}),
+        ("DO_ORDER_CLOSE", {}),
+        ("DO_ORDER_DELETE", {}),
+        ("DO_ORDER_DELETE", {"close_if_opened": True}),
+    ],
+)
+def test_failure_without_a_code_is_in_doubt(
+    bridge: Bridge, action: str, params: dict[str, Any]
+) -> None:
+    """What the call returned counts, not the 0 that it left behind."""
+    is_pending = action == "DO_ORDER_DELETE" and not params
+    order: dict[str, Any] = {"order_type": 2, "price": 1.11} if is_pending else {}
+    ticket = opened(bridge, **order)
+    before = bridge.platform.broker.orders[ticket]
+    bridge.faults.add_spec(f"refuse:{action}:0:1")
+    reply = trade(bridge, action, ticket=ticket, **params)
+
+    assert (reply["state"], reply["error_code"]) == ("in_doubt", 0)
+    assert "response" not in reply
+    assert before == bridge.platform.broker.orders[ticket]
+
+
+def test_programs_forbidden_by_the_server_is_a_rejection(bridge: Bridge) -> None:
+    """4112: certainly nothing ran."""
+    bridge.faults.add_spec("refuse:DO_ORDER_SEND:4112:1")
+
+    assert bridge.send()["state"] == "rejected"
 
 
 def test_close_answers_as_the_existing_server(bridge: Bridge) -> None:
@@ -193,9 +269,16 @@ def test_close_all_closes_what_fits(
     reply = trade(bridge, "DO_CLOSE_ALL", **chosen)
 
     expected = [{"ticket": tickets[index], "closed": True} for index in indexes]
-    assert expected == reply.get("response", [])
+    assert expected == reply["response"]
     assert bridge.orders == 3 - len(indexes) + 1
     assert pending in bridge.platform.broker.orders
+
+
+def test_close_all_with_nothing_to_close_answers_an_array(bridge: Bridge) -> None:
+    """The key that is left out for an empty list is the existing server's; stored it stays."""
+    replies = [bridge.frame(action="DO_CLOSE_ALL", id="me/all"), bridge.resolve("me/all")]
+
+    assert [("done", []), ("done", [])] == [(r["state"], r["response"]) for r in replies]
 
 
 def test_close_all_writes_a_line_for_each_ticket(bridge: Bridge) -> None:
@@ -223,11 +306,11 @@ def test_close_all_reports_what_was_refused(bridge: Bridge) -> None:
 
 def test_close_all_with_a_ticket_in_doubt_is_in_doubt(bridge: Bridge) -> None:
     """The whole is known no better than its parts."""
-    three_positions(bridge)
+    tickets = three_positions(bridge)
     bridge.faults.add_spec("ambiguous:DO_CLOSE_ALL:128:1")
     reply = trade(bridge, "DO_CLOSE_ALL")
 
-    assert reply["state"] == "in_doubt"
+    assert (reply["state"], reply["evidence"]) == ("in_doubt", {"tickets": tickets})
     assert bridge.orders == 0
 
 

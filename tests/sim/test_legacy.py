@@ -342,6 +342,21 @@ def test_failed_stops_leave_the_order_open_behind_an_error(server: Legacy) -> No
     assert [0.0] == [order.stop_loss for order in server.platform.broker.orders.values()]
 
 
+@pytest.mark.parametrize(
+    ("action", "params"),
+    [("DO_ORDER_MODIFY", {"sl": 1.1}), ("DO_ORDER_CLOSE", {}), ("DO_ORDER_DELETE", {})],
+)
+def test_failure_without_a_code_is_an_error(
+    server: Legacy, action: str, params: dict[str, Any]
+) -> None:
+    """The call's result decides, so a 0 left behind is told as an error."""
+    ticket = server.buy()["response"]["ticket"]
+    server.faults.add_spec("refuse:*:0:1")
+    reply = server.ask(action, ticket=ticket, **params)
+
+    assert (reply.get("error_code"), "response" in reply) == (0, False)
+
+
 def test_wrong_side_stops_are_nudged_to_three_points(server: Legacy) -> None:
     """Swapped stop and target become two stops right at the market, silently."""
     record = server.buy(sl=1.2, tp=1.0)["response"]

@@ -224,7 +224,7 @@ void PublishHeartbeat()
    packed.AddInteger("clock_ms", ClockMs());
    packed.AddInteger("broker_time", (long)TimeCurrent());
    packed.AddBoolean("connected", is_connected);
-   packed.AddBoolean("trade_allowed", IsTradeAllowed());
+   packed.AddBoolean("trade_allowed", MayTrade());
    packed.AddBoolean("market_open", IsMarketOpen());
    Publish("heartbeat");
    PublishAccount(is_connected && !was_connected);

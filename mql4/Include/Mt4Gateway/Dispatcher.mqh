@@ -405,7 +405,7 @@ void Dispatcher::Execute()
 bool Dispatcher::IsPermitted()
   {
    trade.Reset();
-   if(!IsTradeAllowed() && !IsTradeContextBusy())
+   if(!MayTrade())
      {
       WriteCodeAndMessage(body, CODE_TRADE_NOT_ALLOWED, "Experts may not trade.");
       return(false);
@@ -535,7 +535,7 @@ bool Dispatcher::AnswerBridgeRead()
       body.Key("response");
       body.BeginObject();
       body.AddBoolean("connected", IsConnected());
-      body.AddBoolean("trade_allowed", IsTradeAllowed());
+      body.AddBoolean("trade_allowed", MayTrade());
       body.AddInteger("broker_time", (long)TimeCurrent());
       body.EndObject();
      }
@@ -575,7 +575,7 @@ void Dispatcher::Hello()
       body.Null();
    WriteOffset();
    body.AddBoolean("connected", IsConnected());
-   body.AddBoolean("trade_allowed", IsTradeAllowed());
+   body.AddBoolean("trade_allowed", MayTrade());
    body.EndObject();
   }
 
@@ -621,7 +621,7 @@ void Dispatcher::WriteTerminalInfo()
    body.AddInteger("build", TerminalInfoInteger(TERMINAL_BUILD));
    body.AddText("path", TerminalInfoString(TERMINAL_PATH));
    body.AddBoolean("connected", IsConnected());
-   body.AddBoolean("trade_allowed", IsTradeAllowed());
+   body.AddBoolean("trade_allowed", MayTrade());
    body.AddBoolean("dlls_allowed", IsDllsAllowed());
    body.Key("ping_ms");
    body.Null();   // TERMINAL_PING_LAST is unknown to the compilers of 2015

@@ -35,6 +35,9 @@ ENUM_TRADE TradeOfAction(string action)
    return(TRADE_NONE);
   }
 
+// Permission alone: IsTradeAllowed() is also false while another program holds the trade thread.
+bool MayTrade() { return(IsTradeAllowed() || IsTradeContextBusy()); }
+
 bool IsMarketType(int type) { return(type == OP_BUY || type == OP_SELL); }
 bool IsPendingType(int type) { return(type >= OP_BUYLIMIT && type <= OP_SELLSTOP); }
 bool IsBuying(int type) { return(type == OP_BUY || type == OP_BUYLIMIT || type == OP_BUYSTOP); }
@@ -140,6 +143,7 @@ private:
    string            comment;
    int               magic;
    int               expiration;
+   bool              has_expiration; // on a modify: absent keeps the order's own
    int               ticket;
    bool              has_sl;
    bool              has_tp;
@@ -152,11 +156,13 @@ private:
    bool              close_if_opened;
 
    bool              ReadStops(const Request &request, JsonWriter &body);
+   bool              ReadSlippage(const Request &request, bool is_bridge, JsonWriter &body);
+   bool              ReadExpiration(const Request &request, JsonWriter &body);
    bool              ReadTicket(const Request &request, JsonWriter &body);
-   bool              ReadSend(const Request &request, bool needs_token, JsonWriter &body);
+   bool              ReadSend(const Request &request, bool is_bridge, JsonWriter &body);
    bool              CheckSend(bool has_price, bool needs_token, JsonWriter &body);
    bool              ReadModify(const Request &request, JsonWriter &body);
-   bool              ReadClose(const Request &request, JsonWriter &body);
+   bool              ReadClose(const Request &request, bool is_bridge, JsonWriter &body);
    bool              ReadDelete(const Request &request, JsonWriter &body);
    bool              CheckLimits(const TradeLimits &limits, JsonWriter &body);
    double            StopLoss(double reference, double kept);
@@ -170,7 +176,7 @@ public:
                      TradeCall() { Reset(); }
    void              Reset();
    string            Comment() const { return(comment); }
-   bool              Read(ENUM_TRADE which, const Request &request, const TradeLimits &limits, bool needs_token, JsonWriter &body);
+   bool              Read(ENUM_TRADE which, const Request &request, const TradeLimits &limits, bool is_bridge, JsonWriter &body);
    ENUM_STATE        Execute(JsonWriter &body);
   };
 
@@ -185,6 +191,7 @@ void TradeCall::Reset()
    slippage = -1;
    magic = 0;
    expiration = 0;
+   has_expiration = false;
    ticket = 0;
    has_sl = false;
    has_tp = false;
@@ -197,17 +204,18 @@ void TradeCall::Reset()
    close_if_opened = false;
   }
 
-// False: the parameters are refused for good, and the reply is written.
-bool TradeCall::Read(ENUM_TRADE which, const Request &request, const TradeLimits &limits, bool needs_token, JsonWriter &body)
+// False: the parameters are refused for good, and the reply is written. A plain client's request
+// (`is_bridge` false) needs no token.
+bool TradeCall::Read(ENUM_TRADE which, const Request &request, const TradeLimits &limits, bool is_bridge, JsonWriter &body)
   {
    Reset();
    kind = which;
    if(which == TRADE_SEND)
-      return(ReadSend(request, needs_token, body) && CheckLimits(limits, body));
+      return(ReadSend(request, is_bridge, body) && CheckLimits(limits, body));
    if(which == TRADE_MODIFY)
       return(ReadModify(request, body));
    if(which == TRADE_CLOSE)
-      return(ReadClose(request, body));
+      return(ReadClose(request, is_bridge, body));
    return(ReadDelete(request, body));
   }
 
@@ -233,6 +241,40 @@ bool TradeCall::ReadStops(const Request &request, JsonWriter &body)
    return(true);
   }
 
+// A plain client's negative slippage is the default.
+bool TradeCall::ReadSlippage(const Request &request, bool is_bridge, JsonWriter &body)
+  {
+   int number = -1;
+   if(!request.ReadInteger("slippage", number, body))
+      return(false);
+   slippage = number;
+   if(number >= 0 || !is_bridge || !request.Has("slippage"))
+      return(true);
+   WriteMessage(body, "Param \"slippage\" is negative.");
+   return(false);
+  }
+
+#define NOT_PENDING "Only a pending order can have an \"expiration\" parameter."
+
+// For a modify; the order is selected.
+bool TradeCall::ReadExpiration(const Request &request, JsonWriter &body)
+  {
+   int number = 0;
+   if(!request.ReadInteger("expiration", number, body))
+      return(false);
+   expiration = number;
+   has_expiration = request.Has("expiration");
+   string why = "";
+   if(has_expiration && !IsPendingType(OrderType()))
+      why = NOT_PENDING;
+   else if(number < 0)
+      why = "Param \"expiration\" is negative.";
+   if(why == "")
+      return(true);
+   WriteMessage(body, why);
+   return(false);
+  }
+
 bool RefuseDoubleStops(const Request &request, JsonWriter &body)
   {
    if(request.Has("sl") && request.Has("sl_points"))
@@ -248,7 +290,7 @@ bool RefuseDoubleStops(const Request &request, JsonWriter &body)
    return(true);
   }
 
-bool TradeCall::ReadSend(const Request &request, bool needs_token, JsonWriter &body)
+bool TradeCall::ReadSend(const Request &request, bool is_bridge, JsonWriter &body)
   {
    int number = 0;
    double real = 0.0;
@@ -268,14 +310,12 @@ bool TradeCall::ReadSend(const Request &request, bool needs_token, JsonWriter &b
    if(!request.ReadInteger("expiration", number, body))
       return(false);
    expiration = number;
-   if(!RefuseDoubleStops(request, body) || !CheckSend(request.Has("price"), needs_token, body))
+   if(!RefuseDoubleStops(request, body) || !CheckSend(request.Has("price"), is_bridge, body))
       return(false);
    real = 0.0;
-   number = -1;
-   if(!request.ReadReal("price", real, body) || !request.ReadInteger("slippage", number, body))
+   if(!request.ReadReal("price", real, body) || !ReadSlippage(request, is_bridge, body))
       return(false);
    price = real;
-   slippage = number;
    return(ReadStops(request, body));
   }
 
@@ -293,7 +333,7 @@ bool TradeCall::CheckSend(bool has_price, bool needs_token, JsonWriter &body)
    else if(IsPendingType(type) && !has_price)
       why = "Cannot place a pending order without the \"price\" parameter.";
    else if(expiration != 0 && !IsPendingType(type))
-      why = "Only a pending order can have an \"expiration\" parameter.";
+      why = NOT_PENDING;
    else if(needs_token && !IsToken(comment))
       why = "Param \"comment\" does not begin with a token.";
    if(why == "")
@@ -338,21 +378,19 @@ bool TradeCall::ReadModify(const Request &request, JsonWriter &body)
    if(!request.ReadReal("price", real, body))
       return(false);
    price = real;
-   return(ReadStops(request, body));
+   return(ReadStops(request, body) && ReadExpiration(request, body));
   }
 
-bool TradeCall::ReadClose(const Request &request, JsonWriter &body)
+bool TradeCall::ReadClose(const Request &request, bool is_bridge, JsonWriter &body)
   {
-   int number = -1;
    double real = 0.0;
    if(!ReadTicket(request, body))
       return(false);
    double size = OrderLots();
-   if(!request.ReadReal("lots", size, body) || !request.ReadReal("price", real, body) || !request.ReadInteger("slippage", number, body))
+   if(!request.ReadReal("lots", size, body) || !request.ReadReal("price", real, body) || !ReadSlippage(request, is_bridge, body))
       return(false);
    lots = size;
    price = real;
-   slippage = number;
    return(true);
   }
 
@@ -462,12 +500,18 @@ ENUM_STATE TradeCall::Modify(JsonWriter &body)
    symbol = OrderSymbol();
    type = OrderType();
    bool is_pending = IsPendingType(type);
+   if(has_expiration && !is_pending)   // filled since the parameters were read
+     {
+      WriteMessage(body, NOT_PENDING);
+      return(STATE_REJECTED);
+     }
+   datetime expires = has_expiration ? (datetime)(int)expiration : OrderExpiration();
    double opening = is_pending && price > 0.0 ? (double)price : OrderOpenPrice();
    double reference = is_pending ? opening : ClosingPrice(symbol, type);
    double stop = StopLoss(reference, OrderStopLoss());
    double profit = TakeProfit(reference, OrderTakeProfit());
    ResetLastError();
-   bool is_modified = OrderModify(ticket, opening, stop, profit, OrderExpiration(), CLR_NONE);
+   bool is_modified = OrderModify(ticket, opening, stop, profit, expires, CLR_NONE);
    int code = GetLastError();
    // Code 1: there was nothing to change, so what was asked for holds already.
    if(!is_modified && code != CODE_NO_RESULT)
