@@ -16,21 +16,17 @@ from pydantic import ValidationError
 
 from gateway.core.messages import Dialect, Effect, Json, Lane
 from gateway.errors import InvalidCommand
+from gateway.fields import short
 from gateway.parameters import (
     OURS,
     AccountDouble,
     AccountInteger,
     Bars,
-    CloseAll,
     Indicator,
     MarketInfo,
     NoParameters,
     OneSymbol,
     OneTicket,
-    OrderClose,
-    OrderDelete,
-    OrderModify,
-    OrderSend,
     Parameters,
     SignalNames,
     SymbolDouble,
@@ -38,8 +34,8 @@ from gateway.parameters import (
     SymbolNames,
     SymbolText,
     TickSymbols,
-    short,
 )
+from gateway.trade_parameters import CloseAll, OrderClose, OrderDelete, OrderModify, OrderSend
 
 BOTH = frozenset(Dialect)
 BRIDGE_ONLY = frozenset({Dialect.BRIDGE})

@@ -353,11 +353,14 @@ class Commands:
             self._sweeper = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def _sweep(self) -> None:
-        """Expire what still waits, unsent, past its deadline."""
+        """Expire what still waits past its deadline: unsent, or a read, which may have been."""
         self._sweeper = None
         now_s = time.monotonic()
         overdue = self._lanes.remove_where(
-            lambda work: work.exchange is None and work.command.deadline_s <= now_s
+            lambda work: (
+                (work.exchange is None or not work.command.is_trade)
+                and work.command.deadline_s <= now_s
+            )
         )
         for work in overdue:
             self._in_background(self._finish(work, EXPIRED_UNSENT))
@@ -521,6 +524,7 @@ class Commands:
         lane = Lane.RESUME if work is self._in_doubt else work.command.lane
         self._lanes.put_back(lane, work.command.asker, work)
         self._waiting.set()
+        self._sweep_later()
 
     def stray(self, request: Request, reply: Reply) -> None:
         """Take in a reply that nobody waits for: evidence for an open or an unknown trade."""

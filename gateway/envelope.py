@@ -237,7 +237,7 @@ def encode_result(result: Result, encoding: Encoding) -> bytes:
     body = result_body(result)
     try:
         return encode(body, encoding)
-    except (ValueError, OverflowError, RecursionError) as exc:
+    except (ValueError, TypeError, OverflowError, RecursionError) as exc:
         body.pop("raw", None)
         body |= {"response": None, "warning": f"the response could not be written: {exc}"}
         return encode(body, encoding)

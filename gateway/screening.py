@@ -105,9 +105,13 @@ class Screening:
             until_s: When the look-ups are given up, monotonic.
         """
         try:
-            findings = await self._findings(
-                command, dialect, allow_nudge=allow_nudge, until_s=until_s
-            )
+            async with asyncio.timeout(until_s - time.monotonic()):
+                findings = await self._findings(
+                    command, dialect, allow_nudge=allow_nudge, until_s=until_s
+                )
+        except TimeoutError:
+            message = "symbol rules unknown: the terminal did not tell them in time"
+            return Screened(Cause(Source.GATEWAY, 503, "RULES_UNKNOWN", message))
         except _Unknown as exc:
             return Screened(exc.cause or Cause(Source.GATEWAY, 503, "RULES_UNKNOWN", str(exc)))
         if findings.problems:

@@ -159,7 +159,8 @@ def _has_effect(command: Command, order: Mapping[str, Json]) -> bool:
     is_closed = order.get("close_time") not in (None, NEVER)
     if command.action == "DO_ORDER_DELETE" and not wanted.get("close_if_opened"):
         # A filled and closed order was not deleted: a deleted one is still of a pending type.
-        return is_closed and order.get("order_type") in PENDING_TYPES
+        kind = order.get("order_type")
+        return is_closed and type(kind) is int and kind in PENDING_TYPES
     if is_closed and "lots" in wanted:
         return _all_close({"lots": wanted["lots"]}, order)
     return is_closed

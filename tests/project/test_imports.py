@@ -24,8 +24,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.errors": frozenset(),
     "gateway.sim": frozenset(),
     "gateway.mt4_enums": frozenset(),
-    "gateway.parameters": CATALOGUE,
-    "gateway.actions": CATALOGUE | {"gateway.parameters"},
+    "gateway.fields": CATALOGUE,
+    "gateway.parameters": CATALOGUE | {"gateway.fields"},
+    "gateway.trade_parameters": CATALOGUE | {"gateway.fields", "gateway.parameters"},
+    "gateway.actions": CATALOGUE
+    | {"gateway.fields", "gateway.parameters", "gateway.trade_parameters"},
     "gateway.config": FOUNDATION,
     "gateway.policy": FOUNDATION,
     "gateway.subjects": frozenset(),
