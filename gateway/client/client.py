@@ -341,6 +341,7 @@ class Mt4Client:
         try:
             for subject in subjects:
                 subscriptions.append(await self._connection.subscribe(subject, cb=note))
+            await asyncio.sleep(0)  # else the flush overtakes the subscription
             await self._connection.flush()
             while not self._connection.is_closed:
                 await there.wait()
