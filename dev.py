@@ -53,7 +53,9 @@ def main(arguments: list[str]) -> int:
     chores: dict[str, Callable[[], int]] = {
         "demo": lambda: run("-m", "gateway", "demo", *rest),
         "test": lambda: run("-m", "pytest", "--numprocesses=auto", *rest),
-        "test-all": lambda: run("-m", "pytest", "--numprocesses=auto", *rest, MT4GW_TEST_SYSTEM="1"),
+        "test-all": lambda: run(
+            "-m", "pytest", "--numprocesses=auto", *rest, MT4GW_TEST_SYSTEM="1"
+        ),
         "check": check,
         "format": lambda: run("-m", "ruff", "check", "--fix") or run("-m", "ruff", "format"),
         "bench": lambda: run_folder("bench", *rest),

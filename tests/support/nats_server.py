@@ -61,7 +61,9 @@ class NatsServer:
 
     def pause(self) -> None:
         """Freeze the server: connections stay open and nothing answers."""
-        self._running().send_signal(signal.SIGSTOP)
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)  # returns when all its threads stand still
 
     def resume(self) -> None:
         """Let a paused server go on."""

@@ -68,9 +68,7 @@ class Stack:
         self._sections = sections
 
     async def __aenter__(self) -> Self:
-        rich = Broker(deposit=1e9, time_s=int(time.time()) + self._sim.broker_offset_s)
-        self.terminal = SimTerminal(self._sim, broker=rich, quotes=self._quotes)
-        await self.terminal.start()
+        await self._start_terminal()
         self.app = App(self._config())
         self._running = asyncio.create_task(self.app.run(), name="gateway")
         await eventually(lambda: self.is_ready or self._running.done())
@@ -79,6 +77,21 @@ class Stack:
         self.client = await Mt4Client.connect(self.nats_url, client="tester")
         self._followers: list[asyncio.Task[None]] = []
         return self
+
+    async def _start_terminal(self) -> None:
+        """Start what the gateway talks to; tests/conformance puts another terminal here."""
+        rich = Broker(deposit=1e9, time_s=int(time.time()) + self._sim.broker_offset_s)
+        self.terminal = SimTerminal(self._sim, broker=rich, quotes=self._quotes)
+        await self.terminal.start()
+
+    async def _stop_terminal(self) -> None:
+        await self.terminal.stop()
+
+    def _endpoints(self) -> dict[str, Any]:
+        return {
+            "request_endpoint": self.terminal.request_endpoint,
+            "tick_endpoint": self.terminal.tick_endpoint,
+        }
 
     def background(self, work: Coroutine[None, None, None]) -> None:
         """Run something beside the test until the stack ends."""
@@ -99,7 +112,7 @@ class Stack:
             async with asyncio.timeout(DRAIN_GRACE_S + PATIENCE_S):
                 await self._running
         finally:
-            await self.terminal.stop()
+            await self._stop_terminal()
 
     @property
     def is_ready(self) -> bool:
@@ -107,12 +120,8 @@ class Stack:
         return not self.app.not_ready_because() and self.app.line.is_usable
 
     def _config(self) -> Config:
-        terminal = {
-            "request_endpoint": self.terminal.request_endpoint,
-            "tick_endpoint": self.terminal.tick_endpoint,
-        }
         sections: dict[str, Any] = {
-            "terminal": terminal | FAST | self._sections.pop("terminal", {}),
+            "terminal": self._endpoints() | FAST | self._sections.pop("terminal", {}),
             "nats": {"servers": (self.nats_url,)} | self._sections.pop("nats", {}),
             "policy": {"trading": True} | self._sections.pop("policy", {}),
             "http": {"address": "127.0.0.1:0"},

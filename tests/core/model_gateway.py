@@ -1,0 +1,149 @@
+"""One life of the real gateway, between a bus that is a list and a network that is a deque."""
+
+import asyncio
+from typing import Any, cast
+
+from gateway.commands import Commands
+from gateway.config import Config
+from gateway.core.messages import Reply, Request, Result
+from gateway.journal import MemoryJournal
+from gateway.metrics import Metrics
+from gateway.terminal.line import Deposed, Line
+from gateway.terminal.wire import FrameHandler, LinkHandler
+from tests.core.model_terminal import Connection
+from tests.core.promises import Promises, Violation
+
+
+class _Silent:
+    """Counts nothing."""
+
+    def __getattr__(self, _: str) -> Any:
+        return lambda *_args, **_kwargs: None
+
+
+class ModelWire:
+    """The gateway's end of the network.
+
+    Attributes:
+        connection: The one of now; None while the link is down.
+        refuses: Frames certainly do not leave.
+    """
+
+    def __init__(self, number: int, connections: list[Connection], promises: Promises) -> None:
+        self.connection: Connection | None = None
+        self.refuses = False
+        self._number = number
+        self._connections = connections
+        self._promises = promises
+
+    def open(self, on_frame: FrameHandler, on_link: LinkHandler) -> None:
+        """Remember whom to tell."""
+        self._on_frame, self._on_link = on_frame, on_link
+
+    def send(self, correlation: bytes, body: bytes) -> bool:
+        """Put a frame on its way."""
+        if self.connection is None or self.refuses:
+            return False
+        self._promises.frame_leaves(self._number, self.connection, correlation, body)
+        if not self.connection.is_dead:
+            self.connection.up.append((correlation, body))
+        return True
+
+    def reconnect(self) -> None:
+        """Drop the connection; the world makes a new one."""
+        self.cut()
+
+    def close(self) -> None:
+        """Be silent from now on."""
+        self.cut()
+
+    def connect(self) -> None:
+        """Make a new connection."""
+        self.connection = Connection()
+        self._connections.append(self.connection)
+        self._on_link(True)
+
+    def cut(self) -> None:
+        """Lose the connection; what is on its way up may still arrive."""
+        if self.connection is not None:
+            self._promises.troubled = True
+            self.connection.is_open = False
+            self.connection.down.clear()
+            self.connection = None
+            self._on_link(False)
+
+    def hear(self) -> None:
+        """Hand the next reply over."""
+        assert self.connection is not None
+        correlation, body = self.connection.down.popleft()
+        self._promises.reply_arrives(correlation, body)
+        self._on_frame(correlation, body)
+
+
+class Gateway:
+    """The real `Commands` and `Line`.
+
+    Attributes:
+        is_heard: Its results count. Those of a gateway that was deposed do not: the journal's
+            fence refuses them.
+    """
+
+    def __init__(
+        self, number: int, config: Config, connections: list[Connection], promises: Promises
+    ) -> None:
+        self.number = number
+        self.is_heard = True
+        self.is_alive = True
+        self.wire = ModelWire(number, connections, promises)
+        self._promises = promises
+        metrics = cast(Metrics, _Silent())
+        self.line = Line(
+            self.wire,
+            config.terminal,
+            metrics,
+            claims=True,
+            on_stray=self._stray,
+            on_change=lambda: None,
+        )
+        self.commands = Commands(
+            config, self.line, MemoryJournal(1000), metrics, on_result=self._on_result
+        )
+        self.line.open()
+        self._tasks = [
+            asyncio.get_running_loop().create_task(self.line.keep()),
+            asyncio.get_running_loop().create_task(self.commands.run()),
+        ]
+
+    def _stray(self, request: Request, reply: Reply) -> None:
+        self.commands.stray(request, reply)
+
+    async def _on_result(self, result: Result) -> None:
+        self._promises.concluded(result)
+        if self.is_heard:
+            self._promises.published(result)
+
+    def check(self) -> None:
+        """Notice that a task has ended: deposed, or broken.
+
+        Raises:
+            Violation: It was not deposed.
+        """
+        for task in self._tasks:
+            if self.is_alive and task.done():
+                cause = task.exception()
+                self.kill()
+                if not isinstance(cause, Deposed):
+                    raise Violation(f"a task of the gateway has ended: {cause!r}") from cause
+
+    def kill(self) -> None:
+        """End it in the middle of anything."""
+        self.is_alive = self.is_heard = False
+        for task in self._tasks:
+            task.cancel()
+        self.wire.cut()
+
+    async def end(self) -> None:
+        """End it, and collect its tasks."""
+        self.kill()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.commands.abandon()

@@ -1,0 +1,432 @@
+"""The client library: what it promises to a strategy when things go wrong.
+
+Against a gateway where the whole way matters, else against a stand-in on the bus, which answers
+exactly what the test wants.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any
+
+import nats
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from gateway.client import ClientError, CommandResult, Mt4Client, NoAnswer, NotConnected, Outcome
+from gateway.client import client as client_module
+from gateway.envelope import Encoding, encode
+from tests.support.nats_server import NatsServer
+from tests.support.net import free_port
+from tests.support.stack import Stack, eventually
+
+PATIENCE_S = 10.0
+SOON_S = 1.0
+
+
+@pytest.fixture(autouse=True)
+def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scale the waits of a lost answer down."""
+    monkeypatch.setattr(client_module, "ANSWER_MARGIN_S", 0.1)
+    monkeypatch.setattr(client_module, "ASK_EVERY_S", 0.02)
+
+
+@pytest.fixture
+async def client(nats_server: NatsServer) -> AsyncIterator[Mt4Client]:
+    """Connect a client whose terminal is played by `Answers`."""
+    async with await Mt4Client.connect(nats_server.url, terminal="played", client="me") as client:
+        yield client
+
+
+def result_of(id_: str, **change: Any) -> dict[str, Any]:
+    """Return a result as a gateway writes it."""
+    return {
+        "id": id_,
+        "terminal": "played",
+        "client": "me",
+        "action": "DO_ORDER_SEND",
+        "outcome": "succeeded",
+        "response": {"ticket": 1001},
+        "warning": None,
+        "error": None,
+        "attempts": 1,
+        "resolved": False,
+    } | change
+
+
+class Bus:
+    """The other side of the bus, in the test's hands."""
+
+    def __init__(self, connection: Client) -> None:
+        self.connection = connection
+        self.asked: list[dict[str, Any]] = []
+
+    async def serve(self, subject: str, answer: Callable[[Msg], Awaitable[None]]) -> None:
+        """Answer requests."""
+        await self.connection.subscribe(f"mt4.played.{subject}", cb=answer)
+        await asyncio.sleep(0)  # else the flush overtakes it: tests/stack/test_nats_facts.py
+        await self.connection.flush()
+
+    async def take(self, msg: Msg) -> None:
+        """Take a trade and say nothing."""
+        self.asked.append(json.loads(msg.data))
+
+    def answer_in_turn(self, *bodies: dict[str, Any]) -> Callable[[Msg], Awaitable[None]]:
+        """Answer each request with the next body, the last one for ever."""
+        left = list(bodies)
+
+        async def answer(msg: Msg) -> None:
+            body = left.pop(0) if len(left) > 1 else left[0]
+            await msg.respond(json.dumps(body).encode())
+
+        return answer
+
+    async def publish(self, subject: str, *bodies: dict[str, Any]) -> None:
+        """Publish as a gateway does."""
+        for body in bodies:
+            await self.connection.publish(f"mt4.played.{subject}", encode(body, Encoding.MSGPACK))
+        await asyncio.sleep(0)
+        await self.connection.flush()
+
+
+@pytest.fixture
+async def bus(nats_server: NatsServer) -> AsyncIterator[Bus]:
+    """Connect the stand-in."""
+    connection = await nats.connect(nats_server.url)
+    yield Bus(connection)
+    await connection.close()
+
+
+# ---- nothing is buffered -----------------------------------------------------------------------
+
+
+async def test_nothing_is_sent_or_executed_later_while_nats_is_away(
+    own_nats_server: NatsServer,
+) -> None:
+    """Every call says `NotConnected` at once; when NATS is back, the terminal has heard nothing."""
+    async with Stack(own_nats_server.url) as stack:
+        own_nats_server.stop()
+        await eventually(lambda: not (stack.client.connection.is_connected or stack.is_ready))
+        calls: list[Callable[[], Awaitable[object]]] = [
+            stack.buy,
+            stack.client.orders,
+            stack.client.status,
+            lambda: stack.client.outcome_of("any"),
+        ]
+        for call in calls:
+            async with asyncio.timeout(SOON_S):
+                with pytest.raises(NotConnected):
+                    await call()
+        own_nats_server.start()
+        await eventually(lambda: stack.client.connection.is_connected and stack.is_ready)
+        answered = await stack.client.query("GET_ACCOUNT_INFO")
+
+        assert answered.succeeded
+        heard = {str(fact["action"]) for fact in stack.terminal.truth.of("received")}
+        assert not [name for name in heard if name.startswith("DO_") or name == "GET_ORDERS"]
+
+
+async def test_buffering_cannot_be_switched_on(own_nats_server: NatsServer) -> None:
+    """Options go to nats-py, but not this one. Closing meanwhile is no error."""
+    client = await Mt4Client.connect(own_nats_server.url, pending_size=1_000_000)
+    async with client:
+        own_nats_server.stop()
+        await eventually(lambda: not client.connection.is_connected)
+        with pytest.raises(NotConnected):
+            await client.order_send("EURUSD", "BUY", 0.1)
+
+    assert client.connection.is_closed
+
+
+async def test_connect_gives_up_in_time() -> None:
+    """Where there is no NATS, a program learns it, and who was asked."""
+    port = free_port()
+    async with asyncio.timeout(PATIENCE_S):
+        with pytest.raises(NotConnected, match=f"127.0.0.1:{port}"):
+            await Mt4Client.connect(f"nats://127.0.0.1:{port}", connect_timeout_s=0.1)
+
+
+async def test_closed_client_sends_nothing(client: Mt4Client) -> None:
+    """After `close` every call says so."""
+    await client.close()
+
+    for call in (client.orders, client.status):
+        with pytest.raises(NotConnected):
+            await call()
+
+
+# ---- lost answers ------------------------------------------------------------------------------
+
+
+async def test_order_whose_answer_was_lost_is_found_by_asking(
+    own_nats_server: NatsServer,
+) -> None:
+    """NATS dies while the order is at the broker and comes back when it has long been done."""
+    async with Stack(own_nats_server.url) as stack:
+        stack.terminal.faults.add_spec("slow:DO_ORDER_SEND:1:150ms")
+        ordering = asyncio.create_task(stack.buy(id_="lost", timeout_s=1.5))
+        await eventually(lambda: stack.terminal.truth.executions("tester/lost"))
+        own_nats_server.kill()
+        await eventually(
+            lambda: stack.metric("commands_total", action="DO_ORDER_SEND", outcome="succeeded")
+        )
+        own_nats_server.start()
+        result = await ordering
+
+        assert result.succeeded
+        assert 1 == len(stack.terminal.truth.executions("tester/lost"))
+
+
+async def test_order_that_a_frozen_nats_delivers_late_is_not_executed(
+    own_nats_server: NatsServer,
+) -> None:
+    """It lay in the server's socket past its deadline: the gateway tells that it has expired."""
+    async with Stack(own_nats_server.url) as stack:
+        own_nats_server.pause()
+        pid = own_nats_server._running().pid
+        await asyncio.to_thread(os.waitid, os.P_PID, pid, os.WSTOPPED)  # all its threads stand
+        ordering = asyncio.create_task(stack.buy(id_="late", timeout_s=0.3))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.4):
+                await asyncio.shield(ordering)  # its deadline passes
+        own_nats_server.resume()
+        with suppress(NoAnswer):
+            await ordering
+        await eventually(
+            lambda: stack.metric("commands_total", action="DO_ORDER_SEND", outcome="expired")
+        )
+        known = await stack.client.outcome_of("late")
+
+        assert isinstance(known, CommandResult)
+        assert Outcome.EXPIRED == known.outcome
+        assert not stack.terminal.broker.orders
+
+
+async def test_lost_answer_is_asked_for_until_there_is_a_result(
+    client: Mt4Client, bus: Bus
+) -> None:
+    """`in_progress` is no answer, and the trade itself is sent once."""
+    await bus.serve("trade.me.DO_ORDER_SEND", bus.take)
+    await bus.serve(
+        "command.me.mine",
+        bus.answer_in_turn(
+            {"state": "waiting", "result": None},
+            {"state": "in_progress", "result": None},
+            {"state": "finished", "result": result_of("mine", resolved=True)},
+        ),
+    )
+    result = await client.order_send("EURUSD", "BUY", 0.1, id_="mine", timeout_s=0.3)
+
+    assert result.succeeded
+    assert result.resolved
+    assert ["mine"] == [asked["id"] for asked in bus.asked]
+
+
+async def test_trade_that_nobody_knows_is_reported_with_its_id(client: Mt4Client, bus: Bus) -> None:
+    """The caller can ask again later; the client never guesses."""
+    await bus.serve("trade.me.DO_ORDER_SEND", bus.take)
+    await bus.serve("command.me.*", bus.answer_in_turn({"state": "not_known", "result": None}))
+    with pytest.raises(NoAnswer) as caught:
+        await client.order_send("EURUSD", "BUY", 0.1, timeout_s=0.1)
+
+    assert [caught.value.id] == [asked["id"] for asked in bus.asked]
+
+
+async def test_trade_has_an_id_and_a_deadline_of_its_own(client: Mt4Client, bus: Bus) -> None:
+    """Whatever the bus does to it, it cannot run twice or late."""
+    bodies: list[dict[str, Any]] = []
+
+    async def answer(msg: Msg) -> None:
+        bodies.append(json.loads(msg.data))
+        await msg.respond(json.dumps(result_of(bodies[-1]["id"])).encode())
+
+    await bus.serve("trade.me.DO_ORDER_SEND", answer)
+    for _ in range(2):
+        await client.order_send("EURUSD", "BUY", 0.1)
+
+    assert 2 == len({body["id"] for body in bodies})
+    assert all(body["deadline"].endswith("Z") for body in bodies)
+
+
+async def test_msgpack_answers_are_read_as_well(client: Mt4Client, bus: Bus) -> None:
+    """A gateway may answer in either form."""
+
+    async def answer(msg: Msg) -> None:
+        body = result_of("any", response=[])
+        await bus.connection.publish(msg.reply, encode(body, Encoding.MSGPACK))
+
+    await bus.serve("query.GET_ORDERS", answer)
+
+    assert [] == await client.orders()
+
+
+# ---- streams -----------------------------------------------------------------------------------
+
+
+def tick_of(symbol: str, seq: int) -> dict[str, Any]:
+    """Return a tick as a gateway writes it."""
+    return {
+        "seq": seq,
+        "symbol": symbol,
+        "time": 1_700_000_000_000 + seq,
+        "broker_time": 1_700_007_200,
+        "bid": 1.1,
+        "ask": 1.2,
+        "last": 0.0,
+        "volume": 0.0,
+        "mode": "event",
+    }
+
+
+class Following:
+    """Someone who follows a stream, from when the subscription is in place."""
+
+    def __init__(self, stream: AsyncIterator[Any]) -> None:
+        self.seen: list[Any] = []
+        self.task = asyncio.create_task(self._follow(stream))
+
+    async def _follow(self, stream: AsyncIterator[Any]) -> None:
+        async for item in stream:
+            self.seen.append(item)
+
+    async def has_begun(self, publish: Callable[[], Awaitable[None]]) -> None:
+        """Publish until something is seen: a subscriber announces nothing."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.seen:
+                await publish()
+
+    async def stop(self) -> None:
+        """Stop following."""
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def followed(
+    stream: AsyncIterator[Any], publish: Callable[[], Awaitable[None]]
+) -> AsyncIterator[Following]:
+    """Follow a stream that yields something once `publish` was called often enough."""
+    following = Following(stream)
+    await following.has_begun(publish)
+    yield following
+    await following.stop()
+
+
+async def test_gaps_are_counted_for_each_symbol(client: Mt4Client, bus: Bus) -> None:
+    """What was lost shows in the next tick; a terminal that starts again counts from 1."""
+    ready = partial(bus.publish, "tick.READY", tick_of("READY", 1))
+    async with followed(client.ticks(), ready) as following:
+        for seq in (1, 2, 5, 6, 1, 3):
+            await bus.publish("tick.EURUSD", tick_of("EURUSD", seq))
+        await bus.publish("tick.USDJPY", tick_of("USDJPY", 10), tick_of("USDJPY", 12))
+
+        def missed(symbol: str) -> list[int]:
+            return [tick.missed for tick in following.seen if tick.symbol == symbol]
+
+        await eventually(lambda: len(missed("USDJPY")) == 2)
+
+        assert [0, 0, 2, 0, 0, 1] == missed("EURUSD")
+        assert [0, 1] == missed("USDJPY")
+
+
+async def test_ticks_of_chosen_symbols_only(client: Mt4Client, bus: Bus) -> None:
+    """A symbol's name may hold what a subject cannot."""
+    ready = partial(bus.publish, "tick.READY", tick_of("READY", 1))
+    async with followed(client.ticks("READY", "EURUSD.m"), ready) as following:
+        await bus.publish("tick.USDJPY", tick_of("USDJPY", 1))
+        await bus.publish("tick.EURUSD=2Em", tick_of("EURUSD.m", 1))
+        await eventually(lambda: following.seen[-1].symbol == "EURUSD.m")
+
+        assert {"READY", "EURUSD.m"} == {tick.symbol for tick in following.seen}
+
+
+@pytest.mark.parametrize(("whose", "expected"), [(None, {"me"}), ("you", {"you"}), ("*", None)])
+async def test_results_are_of_one_client_or_of_all(
+    client: Mt4Client, bus: Bus, whose: str | None, expected: set[str] | None
+) -> None:
+    """By default one's own."""
+
+    async def publish() -> None:
+        for name in ("you", "me"):
+            await bus.publish(f"result.{name}.1", result_of("1", client=name))
+
+    async with followed(client.results(whose), publish) as following:
+        await publish()
+        everyone = expected or {"you", "me"}
+        await eventually(lambda: {result.client for result in following.seen} == everyone)
+
+        assert all(result.succeeded for result in following.seen)
+
+
+async def test_events_of_one_kind_are_followed(client: Mt4Client, bus: Bus) -> None:
+    """The others are not even sent to this client."""
+
+    async def publish() -> None:
+        for kind in ("terminal", "order"):
+            await bus.publish(f"event.{kind}", {"event": kind})
+
+    async with followed(client.events("order"), publish) as following:
+        await publish()
+        await client.connection.flush()
+
+        assert {"order"} == {event["event"] for event in following.seen}
+
+
+async def test_stream_goes_on_after_nats_was_away(own_nats_server: NatsServer) -> None:
+    """A strategy's loop needs no care for reconnects; the gap shows."""
+    async with (
+        await Mt4Client.connect(own_nats_server.url, terminal="played") as client,
+        await Mt4Client.connect(own_nats_server.url) as publisher,
+    ):
+        bus = Bus(publisher.connection)
+        first = partial(bus.publish, "tick.EURUSD", tick_of("EURUSD", 1))
+        async with followed(client.ticks("EURUSD"), first) as following:
+            links = (client.connection, publisher.connection)
+            own_nats_server.stop()
+            await eventually(lambda: not any(link.is_connected for link in links))
+            own_nats_server.start()
+            await eventually(lambda: all(link.is_connected for link in links))
+            await client.connection.flush()
+            await bus.publish("tick.EURUSD", tick_of("EURUSD", 8))
+            await eventually(lambda: following.seen[-1].seq == 8)
+
+            assert 6 == following.seen[-1].missed
+
+
+async def test_closing_ends_an_iteration_that_waits(client: Mt4Client, bus: Bus) -> None:
+    """A loop over ticks must not hang for ever when the program closes its client."""
+    publish = partial(bus.publish, "tick.EURUSD", tick_of("EURUSD", 1))
+    async with followed(client.ticks(), publish) as following:
+        await client.close()
+        async with asyncio.timeout(SOON_S):
+            with suppress(ClientError):  # it may end, or say that it is not connected
+                await following.task
+
+        assert following.task.done()
+
+
+async def test_closed_client_cannot_be_followed(client: Mt4Client) -> None:
+    """Not an endless wait, and not an error of the library underneath."""
+    await client.close()
+
+    with pytest.raises(NotConnected):
+        await anext(client.ticks())
+
+
+async def test_leaving_a_loop_unsubscribes(client: Mt4Client, bus: Bus) -> None:
+    """What nobody reads any more is not sent to the client any more."""
+    publish = partial(bus.publish, "tick.EURUSD", tick_of("EURUSD", 1))
+    async with followed(client.ticks(), publish):
+        pass
+    await client.connection.flush()
+    before = client.connection.stats["in_msgs"]
+    await publish()
+    await client.connection.flush()
+
+    assert before == client.connection.stats["in_msgs"]
