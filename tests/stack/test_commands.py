@@ -16,6 +16,7 @@ from tests.support.stack import EXISTING_SERVER, Stack, eventually
 
 
 def deadline(seconds: float = 5.0) -> str:
+    """Write a deadline so far from now."""
     return format_time(time.time() + seconds)
 
 
