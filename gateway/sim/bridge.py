@@ -74,6 +74,8 @@ class BridgeDialect:
         """Answer one message; its frames after the envelope are `bodies`."""
         if len(bodies) != 1:
             return [self._signed({}, fenced_body(Fence.BAD_FRAMES, "More than one body frame."))]
+        if not bodies[0]:
+            return [self._signed({}, failure("Request was empty."))]
         values = parse_request(bodies[0])
         if values is None:
             return [self._signed({}, failure("Failed to parse request."))]
@@ -95,8 +97,12 @@ class BridgeDialect:
         if action not in TRADES | READS.keys() | BRIDGE_READS.keys() | {"RESOLVE"}:
             return Answer(failure(f"Unrecognized requested action ({action})."))
         is_trade = action in TRADES
-        if "epoch" not in values and (is_trade or "id" not in values):
+        is_plain = "epoch" not in values and (is_trade or "id" not in values)
+        if is_plain and action not in BRIDGE_READS:  # a gateway greets before it is known
             return self._answer_plain_client(action, values, is_trade=is_trade)
+        if is_trade and self._plain_clients is PlainClients.TRADE:
+            message = "Plain clients may trade here; a gateway may not."
+            return Answer(fenced_body(Fence.PLAIN_CLIENTS, message))
         if is_trade or action == "RESOLVE":
             return Answer(self._decision.decide(values))
         return self._read(action, values)
@@ -110,8 +116,6 @@ class BridgeDialect:
         order = list(PlainClients)
         if order.index(self._plain_clients) < order.index(needed):
             return Answer(fenced_body(Fence.PLAIN_CLIENTS, "Plain clients may not do this."))
-        if action in BRIDGE_READS:
-            return self._read(action, values)
         return self._plain_dialect.answer_request(action, values)
 
     def _read(self, action: str, values: dict[str, Json]) -> Answer:
@@ -147,7 +151,8 @@ class BridgeDialect:
             Refused: Plain clients may trade here, or the epoch could not be stored.
         """
         if self._plain_clients is PlainClients.TRADE:
-            raise Refused(failure("Plain clients may trade here; a gateway may not take over."))
+            message = "Plain clients may trade here; a gateway may not take over."
+            raise Refused(fenced_body(Fence.PLAIN_CLIENTS, message))
         try:
             self._ledger.claim_epoch()
         except LedgerWriteError as error:

@@ -1,6 +1,6 @@
 """DO_CLOSE_ALL: close every position that fits, with one ledger line per ticket."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway.sim.bridge_trades import TradeResult, close_order
@@ -31,10 +31,18 @@ class CloseAll:
     symbol: str | None
     magic_number: int | None
     order_type: OrderType | None
+    is_late: Callable[[], bool]
 
     @classmethod
-    def read(cls, platform: Platform, ledger: Ledger, frame: Frame, params: Params) -> "CloseAll":
-        """Read the filter; each part is optional.
+    def read(
+        cls,
+        platform: Platform,
+        ledger: Ledger,
+        frame: Frame,
+        params: Params,
+        is_late: Callable[[], bool],
+    ) -> "CloseAll":
+        """Read the filter; each part is optional. `is_late` tells that the deadline has passed.
 
         Raises:
             Refused: A part is of a wrong type, or the symbol does not exist.
@@ -47,7 +55,7 @@ class CloseAll:
             raise Refused(failure('Param "side" is neither "buy" nor "sell".'))
         magic_number = params.integer("magic_number") if params.has("magic_number") else None
         order_type = _SIDES[side] if side is not None else None
-        return cls(platform, ledger, frame, symbol, magic_number, order_type)
+        return cls(platform, ledger, frame, symbol, magic_number, order_type, is_late)
 
     def close(self, desk: Desk) -> TradeResult:
         """Close what fits, one after the other, and report on each ticket.
@@ -72,6 +80,8 @@ class CloseAll:
         ]
 
     def _close_one(self, desk: Desk, order: Order) -> TradeResult:
+        if self.is_late():
+            return TradeResult(State.NOT_NOW, failure("The deadline has passed."))
         started = self._entry(EntryKind.STARTED, order.ticket, None)
         try:
             self.ledger.store(started)

@@ -88,7 +88,7 @@ class Decision:
         return fenced_body(Fence.STALE_SESSION, "The terminal has been started since.")
 
     def _fence_epoch(self, frame: Frame) -> Body | None:
-        if frame.epoch == self._ledger.epoch:
+        if frame.epoch == self._ledger.epoch and frame.epoch > 0:  # 0 was issued to nobody
             return None
         return fenced_body(Fence.STALE_EPOCH, f"The epoch is {self._ledger.epoch}.")
 
@@ -192,7 +192,13 @@ class Decision:
         if not self._platform.is_trade_allowed:
             raise Refused(failure_code(Code.TRADE_NOT_ALLOWED, "Experts may not trade."))
         if frame.action == "DO_CLOSE_ALL":
-            return CloseAll.read(self._platform, self._ledger, frame, params).close
+            return CloseAll.read(
+                self._platform,
+                self._ledger,
+                frame,
+                params,
+                lambda: self._clock_ms() > frame.not_after_ms,
+            ).close
         return plan_trade(self._platform, frame.action, params)
 
     def _connection_refusal(self) -> TradeResult | None:

@@ -4,6 +4,7 @@ Source: docs/protocol.md "Requests" and "Replies".
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum, auto
@@ -13,6 +14,7 @@ from gateway.sim.wire import Body, Json
 ID_CHARACTERS = 97
 DIGEST_CHARACTERS = 32
 TOKEN_CHARACTERS = 14
+BASE32 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 MAX_REQUEST_BYTES = 65_536
 
 
@@ -68,7 +70,10 @@ def parse_request(body: bytes) -> dict[str, Json] | None:
     if len(body) > MAX_REQUEST_BYTES:
         return None
     try:
-        values = json.loads(body, parse_constant=_refuse_constant)
+        values = json.loads(
+            body, parse_constant=_finite, parse_float=_finite, parse_int=_integer_64
+        )
+        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair is no text
     except (ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None
@@ -113,11 +118,21 @@ def fenced_body(reason: Fence, message: str) -> Body:
 def is_token(comment: str) -> bool:
     """Tell whether a comment begins with a command's token: `~` and 13 characters of base32."""
     token = comment[:TOKEN_CHARACTERS]
-    return len(token) == TOKEN_CHARACTERS and token[0] == "~" and token[1:].isalnum()
+    return len(token) == TOKEN_CHARACTERS and token[0] == "~" and set(token[1:]) <= BASE32
 
 
-def _refuse_constant(name: str) -> Json:
-    raise ValueError(f"{name} is not a number")
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not a finite number")
+    return value
+
+
+def _integer_64(text: str) -> int:
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(f"{text} does not fit into 64 bits")
+    return value
 
 
 def _is_id(value: Json) -> bool:

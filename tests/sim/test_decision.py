@@ -39,12 +39,19 @@ def test_other_than_one_body_frame_is_fenced(bridge: Bridge, count: int) -> None
     assert bridge.orders == 0
 
 
-@pytest.mark.parametrize("body", [b"", b"hello", b"[1]", b'{"action":"PING"', b'{"a":NaN}'])
+@pytest.mark.parametrize("body", [b"hello", b"[1]", b'{"action":"PING"', b'{"a":NaN}'])
 def test_anything_but_an_object_is_an_error(bridge: Bridge, body: bytes) -> None:
     """What the existing server's parser forgives is refused here."""
     (answer,) = bridge.program.answer([body])
 
     assert answer.body["error_message"] == "Failed to parse request."
+
+
+def test_empty_frame_is_named_as_the_existing_server_does(bridge: Bridge) -> None:
+    """It is a request, with nothing in it."""
+    (answer,) = bridge.program.answer([b""])
+
+    assert answer.body["error_message"] == "Request was empty."
 
 
 def test_unknown_action_is_an_error_without_state(bridge: Bridge) -> None:

@@ -307,8 +307,7 @@ bool IsToken(string comment)
    for(int i = 1; i < TOKEN_LENGTH; i++)
      {
       int c = StringGetCharacter(comment, i);
-      bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-      if(!is_letter && !(c >= '0' && c <= '9'))
+      if(!(c >= 'A' && c <= 'Z') && !(c >= '2' && c <= '7'))
          return(false);
      }
    return(true);
