@@ -177,10 +177,15 @@ class Search:
 
     def _without_dead_letters(self, state: State) -> State:
         """Forget what can only be ignored, so that the search stays small."""
-        place = state.place
-        frames = frozenset(frame for frame in state.frames if self._fence(frame, place) is None)
-        live = {number for number, gate in enumerate(state.gates) if gate.waits != "end"}
-        replies = frozenset(reply for reply in state.replies if reply[0].gateway in live)
+        place, gates = state.place, state.gates
+        frames = state.frames
+        if any(self._fence(frame, place) for frame in frames):
+            frames = frozenset(frame for frame in frames if self._fence(frame, place) is None)
+        replies = state.replies
+        if any(gates[frame.gateway].waits == "end" for frame, _ in replies):
+            replies = frozenset(one for one in replies if gates[one[0].gateway].waits != "end")
+        if frames is state.frames and replies is state.replies:
+            return state
         return state._replace(frames=frames, replies=replies)
 
     def _next(self, state: State) -> Iterator[tuple[str, State]]:
@@ -231,12 +236,16 @@ class Search:
     def _perform(
         self, state: State, number: int, decided: Decision, why: str
     ) -> Iterator[tuple[str, State]]:
-        gate = state.gates[number]._replace(
-            waits=decided.waits,
-            until=decided.until,
-            attempts=decided.attempts,
-            exposed=decided.exposed,
-            awaiting=decided.awaiting,
+        known = state.gates[number]
+        gate = Gate(
+            decided.waits,
+            decided.until,
+            decided.attempts,
+            decided.exposed,
+            decided.awaiting,
+            known.epoch,
+            known.session,
+            known.seq,
         )
         after = state._replace(gates=_with(state, number, gate))
         label = f"g{number} {why} -> {decided.step}"

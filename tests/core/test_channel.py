@@ -231,5 +231,5 @@ class ChannelMachine(RuleBasedStateMachine):
 
 TestChannel = ChannelMachine.TestCase
 TestChannel.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, database=None, derandomize=True
+    max_examples=60, stateful_step_count=40, deadline=None, database=None, derandomize=True
 )

@@ -209,5 +209,5 @@ class LanesMachine(RuleBasedStateMachine):
 
 TestLanes = LanesMachine.TestCase
 TestLanes.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, database=None, derandomize=True
+    max_examples=60, stateful_step_count=40, deadline=None, database=None, derandomize=True
 )

@@ -24,8 +24,10 @@ from tests.core.world import World, virtual_time
 BRIDGE, EXISTING_SERVER = Dialect.BRIDGE, Dialect.METATRADER4_SERVER
 both_dialects = pytest.mark.parametrize("dialect", list(Dialect))
 
+pytestmark = pytest.mark.timeout(300)  # seconds of work, but on a machine that others share
+
 CHUNKS = 4
-WALKS_PER_CHUNK = 50
+WALKS_PER_CHUNK = 40
 
 
 @pytest.fixture(autouse=True)
@@ -124,7 +126,7 @@ def test_no_schedule_that_hypothesis_finds_breaks_a_promise(dialect: Dialect) ->
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=20,
             stateful_step_count=40,
             deadline=None,
             database=None,

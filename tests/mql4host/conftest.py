@@ -20,6 +20,14 @@ from tests.mql4host.client import BridgeClient
 from tests.mql4host.hosted import HostedExpert
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Need a C++ compiler for everything in this folder."""
+    folder = Path(__file__).parent
+    for item in items:
+        if folder in item.path.parents:
+            item.add_marker(pytest.mark.system("g++"))
+
+
 @pytest.fixture(scope="session")
 def programs() -> dict[str, Path]:
     """Build every MQL4 program, with sanitizers."""
