@@ -268,7 +268,7 @@ bool Dispatcher::PassesGates()
   {
    if(keys.session != session)
       Fence("stale_session", "The program has been started since.");
-   else if(keys.epoch != ledger.Epoch() || keys.epoch == 0)   // 0 was issued to nobody
+   else if(keys.epoch != ledger.Epoch() || (keys.epoch == 0 && options.plain_clients != PLAIN_TRADE))   // 0 is nobody's
       Fence("stale_epoch", "The epoch is " + IntegerToString(ledger.Epoch()) + ".");
    else if(keys.seq <= last_seq)
       Fence("stale_seq", "Frame " + IntegerToString(last_seq) + " has been seen.");

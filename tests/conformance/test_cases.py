@@ -1,0 +1,32 @@
+"""Every transcript of `cases/` at every terminal it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.sim.bridge import PlainClients
+from tests.conformance.peers import Peer, PeerName
+from tests.conformance.transcripts import Case, Play, read_cases
+
+CASES = [
+    pytest.param(peer, case, id=f"{peer}-{case.file}-{case.name}")
+    for file in sorted((Path(__file__).parent / "cases").glob("*.txt"))
+    for case in read_cases(file)
+    for peer in case.peers
+]
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_case(
+    name: PeerName, case: Case, make_peer: Callable[[PeerName, PlainClients], Peer]
+) -> None:
+    """The terminal answers line by line as written down."""
+    with make_peer(name, case.plain_clients) as peer:
+        play = Play(case, peer)
+        try:
+            play.run()
+        finally:
+            play.close()
