@@ -42,7 +42,9 @@ SymbolName = Annotated[str, StringConstraints(min_length=1, max_length=32)]
 class Section(BaseModel):
     """What all sections share: immutable, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True
+    )
 
 
 class Terminal(Section):
