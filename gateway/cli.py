@@ -22,6 +22,11 @@ from gateway.config import Config, load
 from gateway.core.messages import Effect, Json
 from gateway.errors import ConfigError, GatewayError
 
+CONTROLS = {
+    "halt": "stop trading, until `resume`",
+    "resume": "allow trading again",
+    "stepdown": "let a standby take over",
+}
 OK, NOT_SUCCEEDED, USAGE, NO_LINK = 0, 1, 2, 3
 CONFIG_VARIABLE = "MT4GW_CONFIG"
 
@@ -93,6 +98,9 @@ def _add_bus_commands(commands: Any) -> None:
     send.add_argument("action", choices=sorted(ACTIONS), metavar="ACTION")
     send.add_argument("params", nargs="*", metavar="key=value")
     send.add_argument("--id", help="the same id again is the same trade")
+    send.add_argument(
+        "--durable", action="store_true", help="as a job: stored first, done when it can be"
+    )
     send.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
     send.set_defaults(command=_on_bus(_send))
 
@@ -106,6 +114,12 @@ def _add_bus_commands(commands: Any) -> None:
     events = commands.add_parser("events", parents=[bus], help="follow events")
     events.add_argument("kind", nargs="?", default="*", help="terminal, order, account, gateway")
     events.set_defaults(command=_on_bus(_events))
+
+    for verb, text in CONTROLS.items():
+        control = commands.add_parser(verb, parents=[bus], help=text)
+        if verb == "halt":
+            control.add_argument("--reason", help="is told to whoever asks why")
+        control.set_defaults(command=_on_bus(_control), verb=verb, reason=None)
 
     status = commands.add_parser("status", parents=[bus], help="how the running gateway is")
     status.set_defaults(command=_on_bus(_status))
@@ -215,10 +229,15 @@ async def _send(client: Any, args: argparse.Namespace) -> int:
     except ValueError as exc:
         print(f"mt4-gateway: {exc}", file=sys.stderr)
         return USAGE
-    if ACTIONS[args.action].effect is Effect.TRADE:
-        result = await client.trade(args.action, params, timeout_s=args.timeout, id_=args.id)
-    else:
+    if ACTIONS[args.action].effect is not Effect.TRADE:
+        if args.durable:
+            print(f"mt4-gateway: {args.action} is a read; jobs are trades", file=sys.stderr)
+            return USAGE
         result = await client.query(args.action, params, timeout_s=args.timeout)
+    elif args.durable:
+        result = await client.job(args.action, params, timeout_s=args.timeout, id_=args.id)
+    else:
+        result = await client.trade(args.action, params, timeout_s=args.timeout, id_=args.id)
     print(json.dumps(result.body, indent=None if args.json else 2))
     return OK if result.succeeded else NOT_SUCCEEDED
 
@@ -263,6 +282,19 @@ async def _events(client: Any, args: argparse.Namespace) -> int:
     return OK
 
 
+async def _control(client: Any, args: argparse.Namespace) -> int:
+    said = await client.control(args.verb, reason=args.reason)
+    if "error" in said:
+        print(f"mt4-gateway: {said['error']}", file=sys.stderr)
+        return NOT_SUCCEEDED
+    if args.json:
+        print(json.dumps(said))
+    else:
+        halted = f"halted: {said['halted']}" if said["halted"] else "not halted"
+        print(f"gateway   {said['instance']}, {said['role']}, {halted}")
+    return OK
+
+
 async def _status(client: Any, args: argparse.Namespace) -> int:
     said = await client.status()
     if args.json:
@@ -270,6 +302,9 @@ async def _status(client: Any, args: argparse.Namespace) -> int:
         return OK
     terminal, nats, account = said["terminal"], said["nats"], said["terminal"]["account"] or {}
     print(f"gateway   {said['version']}, {said['role']}, trading {_on_off(said['trading'])}")
+    print(f"journal   {said['journal']}")
+    if said["halted"]:
+        print(f"halted    {said['halted']}")
     print(f"terminal  {terminal['name']}, link {terminal['link']}, {terminal['dialect']}")
     print(f"account   {account.get('login', '-')} at {account.get('server', '-')}")
     print(f"nats      {nats['server']}, round trip {1000 * (nats['round_trip_s'] or 0):.1f} ms")

@@ -18,7 +18,17 @@ from enum import StrEnum
 
 import msgpack
 
-from gateway.core.messages import Cause, Json, Outcome, Result, Source, Tick
+from gateway.core.messages import (
+    Cause,
+    CommandId,
+    Conclusion,
+    Json,
+    Outcome,
+    Raw,
+    Result,
+    Source,
+    Tick,
+)
 from gateway.errors import InvalidCommand, RemoteProtocolError
 
 MAX_BODY_BYTES = 65_536
@@ -232,6 +242,31 @@ def result_body(result: Result) -> dict[str, Json]:
     return body
 
 
+def result_of(body: Mapping[str, Json]) -> Result:
+    """Read a result that the gateway wrote."""
+    error = body["error"]
+    cause = error and Cause(Source(error["source"]), error["code"], error["name"], error["message"])
+    conclusion = Conclusion(
+        Outcome(body["outcome"]),
+        response=body["response"],
+        warning=body["warning"],
+        cause=cause,
+        attempts=body["attempts"],
+        resolved=body["resolved"],
+        raw=Raw(body["raw"]) if "raw" in body else None,
+    )
+    return Result(
+        key=CommandId(body["client"], body["id"]),
+        terminal=body["terminal"],
+        action=body["action"],
+        conclusion=conclusion,
+        received_at_s=parse_time(body["received_at"]),
+        finished_at_s=parse_time(body["finished_at"]),
+        queued_s=body["queued_s"],
+        channel_s=body["channel_s"],
+    )
+
+
 def encode_result(result: Result, encoding: Encoding) -> bytes:
     """Write a result, whatever the terminal's response is: a result is never lost to it."""
     body = result_body(result)
@@ -273,7 +308,11 @@ def error_headers(result: Result) -> dict[str, str]:
     if outcome is Outcome.SUCCEEDED:
         return {}
     code = _ERROR_CODES.get(outcome) or (cause.code if cause else None) or 500
-    text = cause.message if cause else str(outcome)
+    return service_error(code, cause.message if cause else str(outcome))
+
+
+def service_error(code: int, text: str) -> dict[str, str]:
+    """Return the headers of an answer that says no."""
     printable = "".join(c if " " <= c <= "~" else "?" for c in text[:200])
     return {ERROR_CODE_HEADER: str(code), ERROR_HEADER: printable}
 

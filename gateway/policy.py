@@ -5,14 +5,26 @@ A fresh gateway only reads: trades are denied until the operator switches them o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gateway.config import Policy
-from gateway.core.messages import Cause, Command, Source
+from gateway.core.messages import Cause, Command, Lane, Source
 
 
-def refusal(command: Command, policy: Policy) -> Cause | None:
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """An operator has stopped trading."""
+
+    reason: str
+    at_s: float
+
+
+def refusal(command: Command, policy: Policy, halt: Halt | None = None) -> Cause | None:
     """Say which rule forbids the command, with the value that broke it; None when none does."""
     if not command.is_trade:
         return None
+    if halt is not None and not (policy.halt_allows_reducing and command.lane is Lane.REDUCE):
+        return Cause(Source.GATEWAY, 423, "HALTED", f"trading is halted: {halt.reason}")
     if not policy.trading:
         return _forbidden("trading is off: set policy.trading = true to trade through this gateway")
     client = command.key.client

@@ -303,6 +303,10 @@ class TradeExchange(Exchange):
         self.exposed = False
         self._give_up_at_s: float | None = None
 
+    @abstractmethod
+    def resume(self, attempts: int, now_s: float) -> Step:
+        """Take up a trade that an earlier gateway had sent: its fate is to be found out."""
+
     def _last_send_s(self) -> float:
         return self.command.deadline_s - self.rules.send_margin_s
 

@@ -29,7 +29,7 @@ from gateway.core.exchange import (
     TimedOut,
 )
 from gateway.core.messages import Dialect, Json, Purpose, Reply, Request, Verdict
-from gateway.errors import GatewayError
+from gateway.errors import StartOver
 from gateway.metrics import Metrics
 from gateway.terminal.dialects import Fence, decode, encode
 from gateway.terminal.session import Greeting, Session, read_greeting
@@ -52,8 +52,12 @@ RETRY_S = 0.1
 StrayHandler = Callable[[Request, Reply], None]
 
 
-class Deposed(GatewayError):  # noqa: N818 - says what has happened
-    """Another gateway has claimed the terminal; this one must stop."""
+DEPOSED_PAUSE_S = 1.0
+"""How long a deposed gateway waits: a claimer that shares no journal with us is not outbid."""
+
+
+class Deposed(StartOver):
+    """The terminal's epoch is not ours any more: somebody has claimed it since."""
 
 
 @dataclass(slots=True)
@@ -88,8 +92,8 @@ class Line:
     """The one way to the terminal.
 
     Args:
-        claims: Whether the first greeting asks for an epoch, the right to trade. A gateway
-            that only reads must not take it from one that trades.
+        claims: Tells whether the first greeting asks for an epoch, the right to trade. A
+            gateway that only reads, or that was deposed, must not take it from one that trades.
         on_stray: Is given every reply that belongs to a command and that nobody waits for.
         on_change: Is called whenever the link or the acquaintance has changed.
     """
@@ -100,17 +104,17 @@ class Line:
         settings: Terminal,
         metrics: Metrics,
         *,
-        claims: bool,
+        claims: Callable[[], bool],
         on_stray: StrayHandler,
         on_change: Callable[[], None],
     ) -> None:
         self.session = Session()
         self.is_linked = False
         self.down_since_s: float | None = time.monotonic()
+        self._claims = claims
         self._wire = wire
         self._settings = settings
         self._metrics = metrics
-        self._claims = claims
         self._on_stray = on_stray
         self._on_change = on_change
         self._channel = Channel(secrets.token_hex(4))
@@ -339,7 +343,7 @@ class Line:
         if not self._channel.may_send(Purpose.HELLO):
             await self._free()
             return
-        claim = self._claims and not self.session.epoch
+        claim = self._claims() and not self.session.epoch
         wanted = self._settings.dialect
         configured = None if wanted == "auto" else Dialect(wanted)
         if configured == Dialect.METATRADER4_SERVER:
@@ -367,7 +371,8 @@ class Line:
         if self.session.is_deposed:
             raise Deposed(
                 f"another gateway has claimed this terminal: its epoch is {greeting.epoch}, "
-                f"ours {self.session.epoch}"
+                f"ours {self.session.epoch}",
+                DEPOSED_PAUSE_S,
             )
         if reply.clock_ms is not None:
             self.session.read_clock(reply.clock_ms, time.monotonic())

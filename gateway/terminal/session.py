@@ -137,6 +137,16 @@ class Session:
             not_after_ms=self._clock_ms + left_ms,
         )
 
+    def pin(self, key: CommandId, ledger: str) -> None:
+        """Remember which ledger a command is meant for: an earlier gateway has sent it there."""
+        self._ledger_of(key, ledger)
+
+    def pinned(self, key: CommandId) -> str | None:
+        """Return the ledger that a command is meant for: from now on, the one that is there."""
+        if self.greeting is None or self.greeting.ledger is None:
+            return self._meant_for.get(key)
+        return self._ledger_of(key, self.greeting.ledger)
+
     def _ledger_of(self, key: CommandId, now: str) -> str:
         """Return the ledger that a command was first meant for, which it stays with.
 
