@@ -123,7 +123,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(sorted(ACTIONS)), JSON, st.none() | st.integers())
 def test_no_response_raises(action: str, response: Any, offset_s: int | None) -> None:
     """Whatever the terminal says, its result is told."""

@@ -74,7 +74,7 @@ def modifications(draw: st.DrawFn) -> tuple[SymbolSpec, SimQuote, OrderType, dic
     return spec, SimQuote(bid, ask, 0), kind, params
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(modifications())
 def test_what_passes_is_not_nudged(
     drawn: tuple[SymbolSpec, SimQuote, OrderType, dict[str, float]],
@@ -97,7 +97,7 @@ def test_what_passes_is_not_nudged(
         assert params.get(name, 10**6) >= nudge.least_points
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(STANDARD_SYMBOLS), st.floats(1e-4, 200.0))
 def test_lots_that_pass_are_not_rounded(spec: SymbolSpec, lots: float) -> None:
     """Neither up to the minimum nor to a step; and what is named as nearest passes."""
