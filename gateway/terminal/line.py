@@ -271,6 +271,9 @@ class Line:
             self._metrics.reply_discarded("stale_epoch")
         was_greeted = self.session.greeting is not None
         self.session.learn(reply, now_s)
+        if action == "GET_SYMBOL_TICK" and isinstance(reply.response, dict):
+            symbol = str(received.request.params.get("symbol"))
+            self._read_broker_clock(symbol, reply.response.get("time"), received.took_s)
         if was_greeted and self.session.greeting is None:
             log.warning("terminal_session_changed action=%s", action)
             self._announce()
@@ -382,6 +385,13 @@ class Line:
         )
         self._announce()
 
+    def _read_broker_clock(self, source: str, said: Json, took_s: float = 0.0) -> None:
+        """Take a reading of the broker's clock: the time of the last quote."""
+        if type(said) is int:
+            now_s = time.time()
+            clock = self.session.broker_clock
+            clock.read(source, said, asked_at_s=now_s - took_s, heard_at_s=now_s)
+
     def permissions(self, said: Mapping[str, Json]) -> None:
         """Note what a greeting, ping or heartbeat says of broker link and permission."""
         if isinstance(connected := said.get("connected"), bool):
@@ -393,6 +403,7 @@ class Line:
     def heartbeat(self, said: Mapping[str, Json]) -> None:
         """Take in what the terminal publishes of itself each second."""
         self.permissions(said)
+        self._read_broker_clock("", said.get("broker_time"))
         greeting = self.session.greeting
         if greeting is not None and said.get("session") not in (None, greeting.session):
             self.session.forget()
