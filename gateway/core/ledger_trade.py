@@ -126,7 +126,7 @@ class LedgerTrade(TradeExchange):
                 self.exposed = True
                 return self._resolve(now_s)  # it looks among the orders when it is asked
             case Verdict.IN_DOUBT:
-                return self._unknown("the terminal cannot tell whether it ran", reply.cause)
+                return self._in_doubt(reply)
             case Verdict.FENCED:
                 return self._fenced(reply)
             case Verdict.MALFORMED:
@@ -134,6 +134,14 @@ class LedgerTrade(TradeExchange):
                 return self._pause(in_doubt=True)
             case _:
                 assert_never(reply.verdict)
+
+    def _in_doubt(self, reply: Reply) -> Step:
+        """Pass on what the terminal knows: a close of many may be sure of all tickets but one."""
+        message = "the terminal cannot tell whether it ran"
+        tickets = reply.evidence.get("tickets")
+        if isinstance(tickets, list) and tickets:
+            message += f"; look at order {', '.join(map(str, tickets[:20]))}"
+        return self._unknown(message, reply.cause, reply.response)
 
     def _not_seen(self, now_s: float) -> Step:
         """Rows 14 and 15: the same id again, or wait until it can be sealed."""

@@ -113,6 +113,73 @@ def test_values_that_were_changed_on_the_way_are_told() -> None:
     assert "sl: 1.05 asked for, 1 set; lots: 0.2 asked for, 0.1 set" == done.warning
 
 
+@pytest.mark.parametrize(
+    ("params", "sl", "before", "expected"),
+    [
+        ({"sl_points": 200}, 0.0, None, "the sl that was asked for is not set"),
+        ({"sl_points": 200}, None, None, "the sl that was asked for is not set"),
+        ({"sl_points": 200}, 1.08, None, None),
+        ({"lots": 0.1}, 0.0, None, None),
+        ({"sl": 1.05}, 0.0, None, "sl: 1.05 asked for, 0 set"),
+        # said by the search already
+        (
+            {"sl_points": 200},
+            0.0,
+            "found; the sl that was asked for is not set",
+            "found; the sl that was asked for is not set",
+        ),
+    ],
+)
+def test_stop_that_is_missing_is_told(
+    params: dict[str, Any], sl: float | None, before: str | None, expected: str | None
+) -> None:
+    """Also where it was asked for in points; and not twice."""
+    sent = command("DO_ORDER_SEND", **params)
+    conclusion = Conclusion(Outcome.SUCCEEDED, response=ORDER | {"sl": sl}, warning=before)
+
+    assert expected == replies.finished(sent, conclusion, offset_s=None).warning
+
+
+SHUT = {"ticket": 5, "closed": True}
+OPEN = {"ticket": 6, "closed": False, "error_code": 136, "error_message": "Failed to close."}
+LATE = {"ticket": 7, "closed": False, "error_code": 0, "error_message": "The deadline has passed."}
+
+
+@pytest.mark.parametrize(
+    ("lines", "outcome", "code", "expected"),
+    [
+        ([], "succeeded", None, None),
+        ([SHUT], "succeeded", None, None),
+        (
+            [SHUT, OPEN, LATE],
+            "succeeded",
+            None,
+            "closed 1 of 3; still open: 6 (136 ERR_OFF_QUOTES: Failed to close.), "
+            "7 (The deadline has passed.)",
+        ),
+        (
+            [OPEN],
+            "rejected",
+            136,
+            "closed 0 of 1; still open: 6 (136 ERR_OFF_QUOTES: Failed to close.)",
+        ),
+        ([LATE], "rejected", None, "closed 0 of 1; still open: 7 (The deadline has passed.)"),
+        (None, "succeeded", None, "the terminal did not say which positions it closed"),
+        (["x"], "succeeded", None, "the terminal did not say which positions it closed"),
+    ],
+)
+def test_close_of_many_tells_what_it_left_open(
+    lines: Any, outcome: str, code: int | None, expected: str | None
+) -> None:
+    """A part is a success with a warning, nothing at all is none; the lines are there in both."""
+    done = Conclusion(Outcome.SUCCEEDED, response=lines)
+    told = replies.finished(command("DO_CLOSE_ALL"), done, offset_s=None)
+
+    assert (outcome, lines) == (told.outcome, told.response)
+    assert expected == (told.cause.message if told.cause else told.warning)
+    assert code == (told.cause.code if told.cause else None)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
