@@ -313,7 +313,8 @@ class Bus:
         encoding = encoding_of(msg.data, (msg.headers or {}).get(CONTENT_TYPE_HEADER))
         body: dict[str, Json]
         if isinstance(known, Result):
-            body = {"state": "finished", "result": result_body(known)}
+            shown, _ = encode_fitting(known, encoding, self._most_bytes)
+            body = {"state": "finished", "result": result_body(shown)}
         else:
             body = {"state": known, "result": None}
         headers: dict[str, str] = {CONTENT_TYPE_HEADER: str(encoding)}

@@ -13,7 +13,7 @@ from gateway.envelope import (
     Encoding,
     decode,
     encode,
-    encode_result,
+    encode_fitting,
     encoding_of,
     format_time,
     new_id,
@@ -157,8 +157,8 @@ def test_result_is_written_whatever_the_response(encoding: Encoding, response: A
         deep = [deep]
     for value in (response if response is not object else deep,):
         conclusion = Conclusion(Outcome.SUCCEEDED, response=value)
-        result = Result(CommandId("c", "i"), "t", "GET_ORDERS", conclusion, 0.0, 0.0, 0.0, 0.0)
-        raw = encode_result(result, encoding)
+        result = Result(CommandId("c", "i"), "t", "DO_ORDER_SEND", conclusion, 0.0, 0.0, 0.0, 0.0)
+        _, raw = encode_fitting(result, encoding, 100_000)
         body = json.loads(raw) if encoding is Encoding.JSON else msgpack.unpackb(raw)
 
         assert "succeeded" == body["outcome"]
