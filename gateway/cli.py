@@ -259,8 +259,19 @@ async def _results(client: Any, args: argparse.Namespace) -> int:
 
 async def _events(client: Any, args: argparse.Namespace) -> int:
     async for event in client.events(args.kind):
-        print(json.dumps(event), flush=True)
+        print(json.dumps(event) if args.json else _event_line(event), flush=True)
     return OK
+
+
+def _event_line(event: dict[str, Json]) -> str:
+    """Show an event in one line: its kind, what happened, and what it is about."""
+    order = event.get("order")
+    told: dict[str, Json] = {k: v for k, v in event.items() if k not in ("kind", "event", "order")}
+    if isinstance(order, dict):
+        names = ("ticket", "order_type_name", "symbol", "lots", "open_price", "close_price", "sl")
+        told |= {key: order.get(key) for key in (*names, "tp", "profit")}
+    shown = "  ".join(f"{key}={value}" for key, value in told.items() if value is not None)
+    return f"{event['kind']:<9} {event.get('event', ''):<16} {shown}"
 
 
 async def _status(client: Any, args: argparse.Namespace) -> int:
