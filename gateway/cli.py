@@ -29,6 +29,10 @@ CONFIG_VARIABLE = "MT4GW_CONFIG"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what TAB could mean
+        from gateway.completion import answer  # noqa: PLC0415 - only then
+
+        answer(parser)
     args, rest = parser.parse_known_args(arguments)
     if rest:  # parameters after an option: argparse takes them for strangers
         if not hasattr(args, "params") or any(text.startswith("-") for text in rest):
@@ -74,7 +78,8 @@ def _add_service_commands(commands: Any) -> None:
     doctor.set_defaults(command=_doctor)
 
     sim = commands.add_parser("sim", help="the simulated terminal alone")
-    if "sim" in sys.argv[1:2]:  # its options cost an import that no other command needs
+    words = os.environ.get("COMP_LINE", "").split() or sys.argv
+    if "sim" in words[1:2]:  # its options cost an import that no other command needs
         from gateway.sim.program import add_arguments  # noqa: PLC0415
 
         add_arguments(sim)
@@ -104,7 +109,8 @@ def _add_bus_commands(commands: Any) -> None:
     results.set_defaults(command=_on_bus(_results))
 
     events = commands.add_parser("events", parents=[bus], help="follow events")
-    events.add_argument("kind", nargs="?", default="*", help="terminal, order, account, gateway")
+    kinds = ["terminal", "order", "account", "gateway"]
+    events.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds))
     events.set_defaults(command=_on_bus(_events))
 
     status = commands.add_parser("status", parents=[bus], help="how the running gateway is")
@@ -118,6 +124,10 @@ def _add_config_commands(commands: Any) -> None:
     check.add_argument("--config", type=Path, help=f"TOML file (or {CONFIG_VARIABLE})")
     check.set_defaults(command=_config_check)
     verbs.add_parser("schema", help="print the JSON Schema").set_defaults(command=_config_schema)
+
+    completion = commands.add_parser("completion", help="let your shell complete words with TAB")
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    completion.set_defaults(command=_completion)
 
 
 # ---- the service ------------------------------------------------------------------------
@@ -258,7 +268,7 @@ async def _results(client: Any, args: argparse.Namespace) -> int:
 
 
 async def _events(client: Any, args: argparse.Namespace) -> int:
-    async for event in client.events(args.kind):
+    async for event in client.events(args.kind or "*"):
         print(json.dumps(event) if args.json else _event_line(event), flush=True)
     return OK
 
@@ -299,6 +309,13 @@ def _on_off(value: bool) -> str:
 def _config_check(args: argparse.Namespace) -> int:
     config = _configuration(args)
     print(config.model_dump_json(indent=2))
+    return OK
+
+
+def _completion(args: argparse.Namespace) -> int:
+    from gateway.completion import script  # noqa: PLC0415 - other commands need none
+
+    print(script(args.shell))
     return OK
 
 

@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "gateway.ticks",
     },
     "gateway.cli": ANYTHING,
+    "gateway.completion": frozenset({"gateway.actions", "gateway.fields", "gateway.mt4_enums"}),
     "gateway.demo": ANYTHING,
     "gateway.doctor": ANYTHING,
     "gateway.demo_view": frozenset({"gateway.demo"}),
@@ -66,6 +67,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 # The only files that may import a library (patterns; `*` includes sub-folders).
 LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("gateway/status.py",),
+    "argcomplete": ("gateway/completion.py",),
     "nats": ("gateway/bus.py", "gateway/journal.py", "gateway/client/*", "gateway/doctor.py"),
     "prometheus_client": ("gateway/metrics.py",),
     "rich": ("gateway/cli*", "gateway/demo*"),
