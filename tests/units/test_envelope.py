@@ -116,7 +116,9 @@ def test_times_keep_their_zone() -> None:
     """RFC 3339 in any zone is read; without one it is refused."""
     assert 1_767_268_800.0 == parse_time("2026-01-01T13:00:00+01:00")
     assert "2026-01-01T12:00:00.000000Z" == format_time(1_767_268_800.0)
-    for bad in ("2026-01-01T12:00:00", "soon", 5, None):
+    assert 1_767_268_800.0 == parse_time("2026-01-01t12:00:00.000z")
+    written_otherwise = ("2026-W01-4T12:00:00Z", "20260101T120000Z", "2026-01-01T12:00:00+01")
+    for bad in ("2026-01-01T12:00:00", "2026-13-01T12:00:00Z", "soon", 5, None, *written_otherwise):
         with pytest.raises(InvalidCommand, match="RFC 3339"):
             parse_time(bad)
 
