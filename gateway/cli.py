@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gateway import __version__
+from gateway import __version__, send_words
 from gateway.actions import ACTIONS
 from gateway.config import Config, load
 from gateway.core.messages import Effect, Json
@@ -91,15 +91,27 @@ def _add_bus_commands(commands: Any) -> None:
     bus.add_argument("--config", type=Path, help="take servers, login and names from this file")
     bus.add_argument("--nats", metavar="URL", help="instead of nats.servers")
     bus.add_argument("--terminal", metavar="ALIAS", help="instead of terminal.name")
-    bus.add_argument("--client", default="cli", metavar="ALIAS")
+    bus.add_argument("--client", default="cli", metavar="ALIAS", help="who you are (cli)")
     bus.add_argument("--json", action="store_true", help="one JSON object per line")
 
-    send = commands.add_parser("send", parents=[bus], help="one command; prints its result")
+    send = commands.add_parser(
+        "send",
+        parents=[bus],
+        help="one command; prints its result",
+        add_help=False,
+        epilog=send_words.catalogue(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    send.add_argument(
+        "-h", "--help", action=_SendHelp, nargs=0, help="this; or ACTION's parameters"
+    )
     send.add_argument("action", choices=sorted(ACTIONS), metavar="ACTION")
     send.add_argument("params", nargs="*", metavar="key=value")
     send.add_argument("--id", help="the same id again is the same trade")
-    send.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
-    send.set_defaults(command=_on_bus(_send))
+    send.add_argument(
+        "--timeout", type=float, default=10.0, metavar="SECONDS", help="its deadline from now (10)"
+    )
+    send.set_defaults(command=_send)
 
     ticks = commands.add_parser("ticks", parents=[bus], help="follow prices")
     ticks.add_argument("symbols", nargs="*", metavar="SYMBOL")
@@ -219,29 +231,32 @@ def _on_bus(
     return run
 
 
-async def _send(client: Any, args: argparse.Namespace) -> int:
+class _SendHelp(argparse.Action):
+    """Explain the action that is named already, or else the command."""
+
+    def __call__(self, parser: Any, namespace: Any, *_: Any) -> None:
+        action = ACTIONS.get(namespace.action or "")
+        print(send_words.explain(action) if action else parser.format_help())
+        parser.exit()
+
+
+def _send(args: argparse.Namespace) -> int:
     try:
-        params = dict(_parameter(text) for text in args.params)
+        args.params = send_words.read(ACTIONS[args.action], args.params)
     except ValueError as exc:
         print(f"mt4-gateway: {exc}", file=sys.stderr)
         return USAGE
+    return _on_bus(_send_read)(args)
+
+
+async def _send_read(client: Any, args: argparse.Namespace) -> int:
+    params = args.params
     if ACTIONS[args.action].effect is Effect.TRADE:
         result = await client.trade(args.action, params, timeout_s=args.timeout, id_=args.id)
     else:
         result = await client.query(args.action, params, timeout_s=args.timeout)
     print(json.dumps(result.body, indent=None if args.json else 2))
     return OK if result.succeeded else NOT_SUCCEEDED
-
-
-def _parameter(text: str) -> tuple[str, Json]:
-    """Read `key=value`: JSON where it is JSON, else text; a list may be written `a,b`."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ValueError(f"{text!r} is not key=value")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value.split(",") if key in ("names", "symbols") else value
 
 
 async def _ticks(client: Any, args: argparse.Namespace) -> int:

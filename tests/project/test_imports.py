@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "gateway.ticks",
     },
     "gateway.cli": ANYTHING,
+    "gateway.send_words": frozenset({"gateway.actions", "gateway.core"}),
     "gateway.completion": frozenset({"gateway.actions", "gateway.fields", "gateway.mt4_enums"}),
     "gateway.demo": ANYTHING,
     "gateway.doctor": ANYTHING,
