@@ -150,7 +150,7 @@ class Line:
         """Do what the exchange asked for and say what happened."""
         match step:
             case Send(request, timeout_s):
-                if not await self._usable_for(request.purpose) or not self._put(request):
+                if not await self._usable_for(request) or not self._put(request):
                     return NotSent()
                 self._asked, self._asked_on_link = request, self._links
                 return await self._hear(timeout_s)
@@ -166,10 +166,12 @@ class Line:
             case _:
                 assert_never(step)
 
-    async def _usable_for(self, purpose: Purpose) -> bool:
+    async def _usable_for(self, request: Request) -> bool:
         """Wait a moment for a line that is greeted and free; without a link, do not."""
         until_s = time.monotonic() + USABLE_WITHIN_S
-        while not (self.is_usable and self._channel.may_send(purpose)):
+        if request.command is not None and not request.command.is_trade:
+            until_s = min(until_s, request.command.deadline_s)  # its caller is gone then
+        while not (self.is_usable and self._channel.may_send(request.purpose)):
             left_s = until_s - time.monotonic()
             if not self.is_linked or left_s <= 0:
                 return False
