@@ -38,6 +38,9 @@ TEXTS = frozenset({"GET_ACCOUNT_INFO", "GET_SIGNAL_INFO"})
 
 TIMES = ("open_time", "close_time", "expiration")
 DEEPEST = 8
+NAMED = 20
+"""How many positions that stayed open a warning names; the response has all."""
+
 SAME = 5e-9
 """The existing server writes numbers with eight decimals."""
 
@@ -160,9 +163,9 @@ def _closed(conclusion: Conclusion) -> Conclusion:
     left = [line for line in lines if line.get("closed") is not True]
     if not left:
         return conclusion
-    message = f"closed {len(lines) - len(left)} of {len(lines)}; still open: " + ", ".join(
-        map(_reason_left, left)
-    )
+    named = ", ".join(map(_reason_left, left[:NAMED]))
+    more = f", and {len(left) - NAMED} more" if len(left) > NAMED else ""
+    message = f"closed {len(lines) - len(left)} of {len(lines)}; still open: {named}{more}"
     if len(left) < len(lines):
         return replace(conclusion, warning=message)
     code = left[0].get("error_code")
@@ -174,7 +177,7 @@ def _closed(conclusion: Conclusion) -> Conclusion:
 def _reason_left(line: Mapping[str, Json]) -> str:
     code, said = line.get("error_code"), line.get("error_message")
     name = f"{code} {describe(code).name}: " if type(code) is int and code != 0 else ""
-    return f"{line.get('ticket')} ({name}{said or 'no reason given'})"
+    return f"{str(line.get('ticket'))[:20]} ({name}{str(said or 'no reason given')[:200]})"
 
 
 def _explained(command: Command, cause: Cause | None) -> Cause | None:

@@ -164,6 +164,12 @@ LATE = {"ticket": 7, "closed": False, "error_code": 0, "error_message": "The dea
             "closed 0 of 1; still open: 6 (136 ERR_OFF_QUOTES: Failed to close.)",
         ),
         ([LATE], "rejected", None, "closed 0 of 1; still open: 7 (The deadline has passed.)"),
+        (
+            [SHUT, *[{"ticket": 1, "closed": False}] * 22],
+            "succeeded",
+            None,
+            f"closed 1 of 23; still open: {', '.join(['1 (no reason given)'] * 20)}, and 2 more",
+        ),
         (None, "succeeded", None, "the terminal did not say which positions it closed"),
         (["x"], "succeeded", None, "the terminal did not say which positions it closed"),
     ],
@@ -273,6 +279,18 @@ def test_every_error_path_of_the_existing_server(
     if verdict is not C:
         assert reply.cause is not None
         assert code == reply.cause.code
+
+
+@pytest.mark.parametrize("dialect", [None, *Dialect])
+def test_text_without_end_is_cut(dialect: Dialect | None) -> None:
+    """A result that NATS cannot carry would keep all that come after it."""
+    asked = command(SEND, symbol="EURUSD")
+    request = Request(Purpose.COMMAND, SEND, {}, 1, asked, dialect)
+    body = {"id": "me/1", "state": "rejected", "error_code": 134, "error_message": "x" * 10**6}
+    reply = decode(json.dumps(body).encode(), request)
+
+    assert reply.cause is not None
+    assert len(reply.cause.message) < 2100
 
 
 def test_order_closed_at_once_is_a_success_with_a_warning() -> None:
