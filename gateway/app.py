@@ -373,6 +373,7 @@ class App:
                 "connected": session.connected,
                 "trade_allowed": session.trade_allowed,
                 "epoch": session.epoch,
+                "broker_offset_s": session.broker_offset_s,
             },
             "nats": {
                 "connected": self.bus.is_connected,

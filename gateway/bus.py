@@ -328,7 +328,8 @@ class Bus:
             await self._reply(msg.reply, encode({"state": None, "result": None}, encoding), away)
             return
         if isinstance(known, Result):
-            body = {"state": "finished", "result": result_body(known)}
+            shown, _ = encode_fitting(known, encoding, self._most_bytes)
+            body = {"state": "finished", "result": result_body(shown)}
         else:
             body = {"state": known, "result": None}
         headers: dict[str, str] = {CONTENT_TYPE_HEADER: str(encoding)}

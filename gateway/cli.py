@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gateway import __version__
+from gateway import __version__, send_words
 from gateway.actions import ACTIONS
 from gateway.config import Config, load
 from gateway.core.messages import Effect, Json
@@ -34,6 +34,10 @@ CONFIG_VARIABLE = "MT4GW_CONFIG"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what TAB could mean
+        from gateway.completion import answer  # noqa: PLC0415 - only then
+
+        answer(parser)
     args, rest = parser.parse_known_args(arguments)
     if rest:  # parameters after an option: argparse takes them for strangers
         if not hasattr(args, "params") or any(text.startswith("-") for text in rest):
@@ -79,7 +83,8 @@ def _add_service_commands(commands: Any) -> None:
     doctor.set_defaults(command=_doctor)
 
     sim = commands.add_parser("sim", help="the simulated terminal alone")
-    if "sim" in sys.argv[1:2]:  # its options cost an import that no other command needs
+    words = os.environ.get("COMP_LINE", "").split() or sys.argv
+    if "sim" in words[1:2]:  # its options cost an import that no other command needs
         from gateway.sim.program import add_arguments  # noqa: PLC0415
 
         add_arguments(sim)
@@ -91,18 +96,30 @@ def _add_bus_commands(commands: Any) -> None:
     bus.add_argument("--config", type=Path, help="take servers, login and names from this file")
     bus.add_argument("--nats", metavar="URL", help="instead of nats.servers")
     bus.add_argument("--terminal", metavar="ALIAS", help="instead of terminal.name")
-    bus.add_argument("--client", default="cli", metavar="ALIAS")
+    bus.add_argument("--client", default="cli", metavar="ALIAS", help="who you are (cli)")
     bus.add_argument("--json", action="store_true", help="one JSON object per line")
 
-    send = commands.add_parser("send", parents=[bus], help="one command; prints its result")
+    send = commands.add_parser(
+        "send",
+        parents=[bus],
+        help="one command; prints its result",
+        add_help=False,
+        epilog=send_words.catalogue(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    send.add_argument(
+        "-h", "--help", action=_SendHelp, nargs=0, help="this; or ACTION's parameters"
+    )
     send.add_argument("action", choices=sorted(ACTIONS), metavar="ACTION")
     send.add_argument("params", nargs="*", metavar="key=value")
     send.add_argument("--id", help="the same id again is the same trade")
     send.add_argument(
         "--durable", action="store_true", help="as a job: stored first, done when it can be"
     )
-    send.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
-    send.set_defaults(command=_on_bus(_send))
+    send.add_argument(
+        "--timeout", type=float, default=10.0, metavar="SECONDS", help="its deadline from now (10)"
+    )
+    send.set_defaults(command=_send)
 
     ticks = commands.add_parser("ticks", parents=[bus], help="follow prices")
     ticks.add_argument("symbols", nargs="*", metavar="SYMBOL")
@@ -112,7 +129,8 @@ def _add_bus_commands(commands: Any) -> None:
     results.set_defaults(command=_on_bus(_results))
 
     events = commands.add_parser("events", parents=[bus], help="follow events")
-    events.add_argument("kind", nargs="?", default="*", help="terminal, order, account, gateway")
+    kinds = ["terminal", "order", "account", "gateway"]
+    events.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds))
     events.set_defaults(command=_on_bus(_events))
 
     for verb, text in CONTROLS.items():
@@ -132,6 +150,10 @@ def _add_config_commands(commands: Any) -> None:
     check.add_argument("--config", type=Path, help=f"TOML file (or {CONFIG_VARIABLE})")
     check.set_defaults(command=_config_check)
     verbs.add_parser("schema", help="print the JSON Schema").set_defaults(command=_config_schema)
+
+    completion = commands.add_parser("completion", help="let your shell complete words with TAB")
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    completion.set_defaults(command=_completion)
 
 
 # ---- the service ------------------------------------------------------------------------
@@ -223,16 +245,30 @@ def _on_bus(
     return run
 
 
-async def _send(client: Any, args: argparse.Namespace) -> int:
+class _SendHelp(argparse.Action):
+    """Explain the action that is named already, or else the command."""
+
+    def __call__(self, parser: Any, namespace: Any, *_: Any) -> None:
+        action = ACTIONS.get(namespace.action or "")
+        print(send_words.explain(action) if action else parser.format_help())
+        parser.exit()
+
+
+def _send(args: argparse.Namespace) -> int:
+    if args.durable and ACTIONS[args.action].effect is not Effect.TRADE:
+        print(f"mt4-gateway: {args.action} is a read; only trades are jobs", file=sys.stderr)
+        return USAGE
     try:
-        params = dict(_parameter(text) for text in args.params)
+        args.params = send_words.read(ACTIONS[args.action], args.params)
     except ValueError as exc:
         print(f"mt4-gateway: {exc}", file=sys.stderr)
         return USAGE
+    return _on_bus(_send_command)(args)
+
+
+async def _send_command(client: Any, args: argparse.Namespace) -> int:
+    params = args.params
     if ACTIONS[args.action].effect is not Effect.TRADE:
-        if args.durable:
-            print(f"mt4-gateway: {args.action} is a read; jobs are trades", file=sys.stderr)
-            return USAGE
         result = await client.query(args.action, params, timeout_s=args.timeout)
     elif args.durable:
         result = await client.job(args.action, params, timeout_s=args.timeout, id_=args.id)
@@ -240,17 +276,6 @@ async def _send(client: Any, args: argparse.Namespace) -> int:
         result = await client.trade(args.action, params, timeout_s=args.timeout, id_=args.id)
     print(json.dumps(result.body, indent=None if args.json else 2))
     return OK if result.succeeded else NOT_SUCCEEDED
-
-
-def _parameter(text: str) -> tuple[str, Json]:
-    """Read `key=value`: JSON where it is JSON, else text; a list may be written `a,b`."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ValueError(f"{text!r} is not key=value")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value.split(",") if key in ("names", "symbols") else value
 
 
 async def _ticks(client: Any, args: argparse.Namespace) -> int:
@@ -277,8 +302,8 @@ async def _results(client: Any, args: argparse.Namespace) -> int:
 
 
 async def _events(client: Any, args: argparse.Namespace) -> int:
-    async for event in client.events(args.kind):
-        print(json.dumps(event), flush=True)
+    async for event in client.events(args.kind or "*"):
+        print(json.dumps(event) if args.json else _event_line(event), flush=True)
     return OK
 
 
@@ -293,6 +318,17 @@ async def _control(client: Any, args: argparse.Namespace) -> int:
         halted = f"halted: {said['halted']}" if said["halted"] else "not halted"
         print(f"gateway   {said['instance']}, {said['role']}, {halted}")
     return OK
+
+
+def _event_line(event: dict[str, Json]) -> str:
+    """Show an event in one line: its kind, what happened, and what it is about."""
+    order = event.get("order")
+    told: dict[str, Json] = {k: v for k, v in event.items() if k not in ("kind", "event", "order")}
+    if isinstance(order, dict):
+        names = ("ticket", "order_type_name", "symbol", "lots", "open_price", "close_price", "sl")
+        told |= {key: order.get(key) for key in (*names, "tp", "profit")}
+    shown = "  ".join(f"{key}={value}" for key, value in told.items() if value is not None)
+    return f"{event['kind']:<9} {event.get('event', ''):<16} {shown}"
 
 
 async def _status(client: Any, args: argparse.Namespace) -> int:
@@ -323,6 +359,13 @@ def _on_off(value: bool) -> str:
 def _config_check(args: argparse.Namespace) -> int:
     config = _configuration(args)
     print(config.model_dump_json(indent=2))
+    return OK
+
+
+def _completion(args: argparse.Namespace) -> int:
+    from gateway.completion import script  # noqa: PLC0415 - other commands need none
+
+    print(script(args.shell))
     return OK
 
 

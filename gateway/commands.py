@@ -215,18 +215,28 @@ class Commands:
     async def _screen(self, work: _Work, *, allow_nudge: bool) -> None:
         """Queue a trade that may be sent; finish one that may not."""
         command = work.command
+        until_s = command.deadline_s - self._config.commands.send_margin_s
         screened = await self.screening.screen(
             command,
             lambda: self._line.session.dialect,
             allow_nudge=allow_nudge,
-            until_s=command.deadline_s - self._config.commands.send_margin_s,
+            until_s=until_s,
         )
         work.notes = screened.notes
         cause = screened.cause
         if self._draining:
             cause = DRAINED.cause
-        elif cause is not None and cause.code == RULES_UNKNOWN and not self._line.is_usable:
-            await self._finish(work, EXPIRED_UNSENT)  # it has only ever waited for a terminal
+        elif (
+            cause is not None
+            and cause.code == RULES_UNKNOWN
+            and not self._line.is_usable
+            and time.monotonic() >= until_s
+        ):
+            # It has only ever waited for a terminal. Told when it is true, not before.
+            await asyncio.sleep(command.deadline_s - time.monotonic())
+            reason = f"the deadline passed while the terminal was asked: {cause.message}"
+            expired = Cause(Source.GATEWAY, 408, "EXPIRED", reason)
+            await self._finish(work, Conclusion(Outcome.EXPIRED, cause=expired))
             return
         elif cause is None and not self._queue(work):
             cause = self._busy(command.lane)

@@ -243,7 +243,9 @@ class Policy(Section):
         True, description="A trade without a deadline is denied: it may have been delayed."
     )
     clients: tuple[Alias, ...] = Field((), description="Who may trade; empty: everyone.")
-    symbols: tuple[SymbolName, ...] = Field((), description="What may be traded; empty: all.")
+    symbols: tuple[SymbolName, ...] = Field(
+        (), description="What may be traded; empty: all. It is not looked up what a ticket is of."
+    )
     maximum_lots: float | None = Field(None, gt=0, description="Largest order.")
     halt_allows_reducing: bool = Field(
         False, description="While halted, positions may be closed and pending orders deleted."

@@ -33,6 +33,11 @@ def refusal(command: Command, policy: Policy, halt: Halt | None = None) -> Cause
     symbol = command.params.get("symbol")
     if policy.symbols and symbol is not None and symbol not in policy.symbols:
         return _forbidden(f"symbol {symbol!r} is not in policy.symbols")
+    if policy.symbols and symbol is None and command.action == "DO_CLOSE_ALL":
+        return _forbidden(
+            "symbol: missing; it would close positions of every symbol, and policy.symbols lists "
+            f"those that may be traded: name one of {', '.join(policy.symbols)}"
+        )
     lots = command.params.get("lots", 0.0)
     is_opening = command.action == "DO_ORDER_SEND"
     if is_opening and policy.maximum_lots is not None and lots > policy.maximum_lots:

@@ -388,25 +388,26 @@ class Mt4Client:
         """
         last_seq: dict[str, int] = {}
         subjects = [self._subjects.tick(symbol) for symbol in symbols or ("*",)]
-        async for body in self._follow(subjects, MOST_TICKS_WAITING):
+        async for _, body in self._follow(subjects, MOST_TICKS_WAITING):
             tick = TickMessage.read(body, last_seq.get(body["symbol"]))
             last_seq[tick.symbol] = tick.seq
             yield tick
 
     async def results(self, client: str | None = None) -> AsyncIterator[CommandResult]:
         """Follow the results of trades: of this client, or of another (`*` for all)."""
-        async for body in self._follow([self._subjects.result(client or self.client, "*")]):
+        subject = self._subjects.result(client or self.client, "*")
+        async for _, body in self._follow([subject]):
             yield CommandResult.read(body)
 
     async def events(self, kind: str = "*") -> AsyncIterator[dict[str, Json]]:
-        """Follow the events of one kind, or of all."""
-        async for body in self._follow([self._subjects.event(kind)]):
-            yield body
+        """Follow the events of one kind, or of all: each body, with its `kind` in front."""
+        async for subject, body in self._follow([self._subjects.event(kind)]):
+            yield {"kind": subject.rpartition(".")[2]} | body
 
     async def _follow(
         self, subjects: list[str], most_waiting: int | None = None
-    ) -> AsyncIterator[dict[str, Json]]:
-        """Yield every body published on the subjects, in the order of arrival.
+    ) -> AsyncIterator[tuple[str, dict[str, Json]]]:
+        """Yield every body published on the subjects, with its subject, in the order of arrival.
 
         Args:
             subjects: What to subscribe to.
@@ -434,7 +435,8 @@ class Mt4Client:
                 there.clear()
                 while arrived:
                     msg = arrived.popleft()
-                    yield decode_published(msg.data, _encoding(msg.data, msg.headers))
+                    body = decode_published(msg.data, _encoding(msg.data, msg.headers))
+                    yield msg.subject, body
         except (NatsError, OSError) as exc:
             raise NotConnected(f"cannot follow {', '.join(subjects)}: {exc!r}") from exc
         finally:

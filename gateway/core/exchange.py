@@ -243,11 +243,16 @@ class Exchange(ABC):
         )
         return Finish(Conclusion(Outcome.EXPIRED, cause=cause, attempts=self.attempts))
 
-    def _unknown(self, message: str, cause: Cause | None = None) -> Finish:
+    def _unknown(self, message: str, cause: Cause | None = None, response: Json = None) -> Finish:
         cause = cause or Cause(Source.GATEWAY, 504, "UNKNOWN", message)
         return Finish(
             Conclusion(
-                Outcome.UNKNOWN, cause=cause, warning=message, attempts=self.attempts, resolved=True
+                Outcome.UNKNOWN,
+                response=response,
+                cause=cause,
+                warning=message,
+                attempts=self.attempts,
+                resolved=True,
             )
         )
 

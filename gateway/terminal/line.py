@@ -154,7 +154,7 @@ class Line:
         """Do what the exchange asked for and say what happened."""
         match step:
             case Send(request, timeout_s):
-                if not await self._usable_for(request.purpose) or not self._put(request):
+                if not await self._usable_for(request) or not self._put(request):
                     return NotSent()
                 self._asked, self._asked_on_link = request, self._links
                 return await self._hear(timeout_s)
@@ -170,10 +170,12 @@ class Line:
             case _:
                 assert_never(step)
 
-    async def _usable_for(self, purpose: Purpose) -> bool:
+    async def _usable_for(self, request: Request) -> bool:
         """Wait a moment for a line that is greeted and free; without a link, do not."""
         until_s = time.monotonic() + USABLE_WITHIN_S
-        while not (self.is_usable and self._channel.may_send(purpose)):
+        if request.command is not None and not request.command.is_trade:
+            until_s = min(until_s, request.command.deadline_s)  # its caller is gone then
+        while not (self.is_usable and self._channel.may_send(request.purpose)):
             left_s = until_s - time.monotonic()
             if not self.is_linked or left_s <= 0:
                 return False
@@ -275,6 +277,9 @@ class Line:
             self._metrics.reply_discarded("stale_epoch")
         was_greeted = self.session.greeting is not None
         self.session.learn(reply, now_s)
+        if action == "GET_SYMBOL_TICK" and isinstance(reply.response, dict):
+            symbol = str(received.request.params.get("symbol"))
+            self._read_broker_clock(symbol, reply.response.get("time"), received.took_s)
         if was_greeted and self.session.greeting is None:
             log.warning("terminal_session_changed action=%s", action)
             self._announce()
@@ -387,6 +392,13 @@ class Line:
         )
         self._announce()
 
+    def _read_broker_clock(self, source: str, said: Json, took_s: float = 0.0) -> None:
+        """Take a reading of the broker's clock: the time of the last quote."""
+        if type(said) is int:
+            now_s = time.time()
+            clock = self.session.broker_clock
+            clock.read(source, said, asked_at_s=now_s - took_s, heard_at_s=now_s)
+
     def permissions(self, said: Mapping[str, Json]) -> None:
         """Note what a greeting, ping or heartbeat says of broker link and permission."""
         if isinstance(connected := said.get("connected"), bool):
@@ -398,6 +410,7 @@ class Line:
     def heartbeat(self, said: Mapping[str, Json]) -> None:
         """Take in what the terminal publishes of itself each second."""
         self.permissions(said)
+        self._read_broker_clock("", said.get("broker_time"))
         greeting = self.session.greeting
         if greeting is not None and said.get("session") not in (None, greeting.session):
             self.session.forget()

@@ -57,6 +57,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "gateway.ticks",
     },
     "gateway.cli": ANYTHING,
+    "gateway.send_words": frozenset({"gateway.actions", "gateway.core"}),
+    "gateway.completion": frozenset({"gateway.actions", "gateway.fields", "gateway.mt4_enums"}),
     "gateway.demo": ANYTHING,
     "gateway.doctor": ANYTHING,
     "gateway.demo_view": frozenset({"gateway.demo"}),
@@ -69,6 +71,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 # The only files that may import a library (patterns; `*` includes sub-folders).
 LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("gateway/status.py",),
+    "argcomplete": ("gateway/completion.py",),
     "nats": (
         "gateway/bus.py",
         "gateway/client/*",

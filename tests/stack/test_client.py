@@ -373,6 +373,7 @@ async def test_events_of_one_kind_are_followed(client: Mt4Client, bus: Bus) -> N
         await client.connection.flush()
 
         assert {"order"} == {event["event"] for event in following.seen}
+        assert {"order"} == {event["kind"] for event in following.seen}
 
 
 async def test_stream_goes_on_after_nats_was_away(own_nats_server: NatsServer) -> None:
