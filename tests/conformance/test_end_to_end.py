@@ -1,6 +1,6 @@
 """The gateway with the MQL4 programs in the simulator's place: real NATS, real ZeroMQ.
 
-`MT4GW_KILLS=200` kills the commands program as often as CI's long run does.
+`MT4GW_KILLS=200` kills the commands program so often; 20 times by default.
 """
 
 from __future__ import annotations
