@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.cli": ANYTHING,
     "gateway.demo": ANYTHING,
     "gateway.doctor": ANYTHING,
+    "gateway.terminal_check": frozenset({"gateway.client", "gateway.core", "gateway.doctor"}),
     "gateway.demo_view": frozenset({"gateway.demo"}),
     "gateway.nats_login": frozenset({"gateway.config", "gateway.errors"}),
     "gateway.logs": frozenset({"gateway.config", "gateway.envelope"}),
