@@ -321,7 +321,7 @@ async def test_journal_that_went_back_halts(nats_server: NatsServer) -> None:
         await eventually(stack.running.done)
         second = App(stack.app.config)
         running = asyncio.create_task(second.run())
-        await eventually(lambda: second.line.is_usable)
+        await eventually(lambda: second.role is Role.ACTIVE and second.line.is_usable)
         denied = await stack.buy()
         await eventually(lambda: second.journal.halted)
         await stack.client.control("resume")
