@@ -56,7 +56,7 @@ from gateway.core.messages import (
 from gateway.core.search_trade import SearchTrade
 from gateway.envelope import new_id
 from gateway.errors import InvalidCommand, JournalAway
-from gateway.journal.trades import Inheritance, Journal, Sent
+from gateway.journal.trades import WATCHED_S, Inheritance, Journal, Sent
 from gateway.metrics import Metrics
 from gateway.policy import halted, refusal
 from gateway.screening import Screening
@@ -281,6 +281,7 @@ class Commands:
             received_s=received_s,
             received_at_s=received_at_s,
             deadline_s=received_s + left_s,
+            trace=wish.trace,
             work_allowance_s=work_s,
         )
 
@@ -346,7 +347,11 @@ class Commands:
 
     async def _deny(self, wish: Wish, key: CommandId, cause: Cause, received_at_s: float) -> None:
         result = self._result(
-            key, wish.action, Conclusion(Outcome.DENIED, cause=cause), received_at_s
+            key,
+            wish.action,
+            Conclusion(Outcome.DENIED, cause=cause),
+            received_at_s,
+            trace=wish.trace,
         )
         self._announce(result)
         await wish.answer(result)
@@ -412,19 +417,28 @@ class Commands:
             self._waiting.set()
 
     async def drain(self, grace_s: float) -> None:
-        """Stop the intake, deny what has not been sent, and wait for the rest for a while."""
+        """Stop the intake, deny what has not been sent, and wait for the rest for a while.
+
+        What only an absent terminal could tell is not waited for: the next gateway finds it out.
+        """
         self._draining = True
-        for work in self._lanes.remove_where(lambda work: work.exchange is None):
+        for work in self._lanes.remove_where(lambda work: not work.is_left):
             self._in_background(self._finish(work, DRAINED))
+        for work in self._open:
+            if work.alarm is not None and not work.is_left:
+                self._wake(work, Woke())
         try:
             async with asyncio.timeout(grace_s):
-                while self._open or self._driven is not None:
+                while self._driven is not None or any(map(self._is_worth_waiting, self._open)):
                     self._idle.clear()
                     self._waiting.set()
                     await self._idle.wait()
                     await asyncio.sleep(DRAIN_POLL_S)
         except TimeoutError:
             log.warning("drain_timed_out open=%d", len(self._open))
+
+    def _is_worth_waiting(self, work: _Work) -> bool:
+        return self._line.is_usable or work.alarm is None or not work.is_left
 
     async def abandon(self) -> None:
         """Deny what has not been sent; `run` must have ended.
@@ -507,6 +521,9 @@ class Commands:
 
     async def _drive(self, work: _Work) -> None:
         """Perform steps until the command is finished or leaves the line to others."""
+        if self._draining and not work.is_left and work.looked is None:
+            await self._finish(work, DRAINED)
+            return
         dialect = self._line.session.dialect
         if work.exchange is None and dialect is None:
             # What it is sent as depends on the terminal, and none has been greeted yet.
@@ -671,7 +688,10 @@ class Commands:
         while True:
             await asyncio.sleep(self._config.terminal.watch_interval_s)
             for old in list(self._journal.unknown.values()):
-                if self._line.is_usable and old.key in self._unknown:
+                if old.finished_at_s < time.time() - WATCHED_S:
+                    self._journal.settle(old.key)
+                    self._unknown.pop(old.key, None)
+                elif self._line.is_usable and old.key in self._unknown:
                     await self._look_again(self._unknown[old.key], old)
 
     async def _look_again(self, sent: Sent, old: Result) -> None:
@@ -714,6 +734,7 @@ class Commands:
             command.received_at_s,
             queued_s=taken_at_s - command.received_s,
             channel_s=work.channel_s,
+            trace=command.trace,
         )
         await self._record(command, result, work.answers)
         if result.outcome is Outcome.UNKNOWN and work.exchange and work.exchange.dialect:
@@ -732,6 +753,7 @@ class Commands:
         *,
         queued_s: float = 0.0,
         channel_s: float = 0.0,
+        trace: str | None = None,
     ) -> Result:
         return Result(
             key=key,
@@ -742,6 +764,7 @@ class Commands:
             finished_at_s=time.time(),
             queued_s=queued_s,
             channel_s=channel_s,
+            trace=trace,
         )
 
     async def _record(self, command: Command, result: Result, answers: list[Answer]) -> None:
@@ -759,12 +782,13 @@ class Commands:
         took_s = result.finished_at_s - result.received_at_s
         log.log(
             logging.INFO if result.action.startswith("DO_") else logging.DEBUG,
-            "command_finished id=%s action=%s outcome=%s attempts=%d took_s=%.4f",
+            "command_finished id=%s action=%s outcome=%s attempts=%d took_s=%.4f trace=%s",
             result.key,
             result.action,
             result.outcome,
             result.conclusion.attempts,
             took_s,
+            result.trace,
         )
 
 

@@ -15,7 +15,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gateway.actions import ACTIONS
@@ -37,10 +37,12 @@ from gateway.envelope import (
     encoding_of,
     format_time,
     parse_time,
+    result_headers,
     result_of,
+    trace_in,
 )
 from gateway.errors import JournalAway, StartOver
-from gateway.journal.records import TTL, Records, Superseded, only_if
+from gateway.journal.records import TIMEOUT_S, TTL, Records, Superseded, only_if
 from gateway.journal.streams import DAY_S
 from gateway.metrics import Metrics
 from gateway.policy import Halt
@@ -48,8 +50,8 @@ from gateway.subjects import Subjects
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 0.1
-LONGEST_RETRY_S = 1.0
+RETRY_S = 0.2
+LONGEST_PATIENCE_S = 16.0
 WATCHED_S = float(DAY_S)
 """How long an unknown trade may still be replaced by what was proved."""
 
@@ -264,7 +266,7 @@ class JetStreamJournal:
             return None
         headers, data = record.headers or {}, record.data or b""
         body = decode_published(data, encoding_of(data, headers.get(CONTENT_TYPE_HEADER)))
-        result = result_of(body)
+        result = replace(result_of(body), trace=trace_in(headers))
         return Entry(headers.get(DIGEST_HEADER, ""), result.action, result)
 
     # ---- writing ------------------------------------------------------------------------
@@ -317,8 +319,8 @@ class JetStreamJournal:
         """
         subject = self._subjects.stored_result(str(command.key.client), command.key.id)
         shown, body = encode_fitting(result, self._encoding, self._records.most_bytes)
-        headers = self._ttl | {
-            CONTENT_TYPE_HEADER: str(self._encoding),
+        headers = self._ttl | result_headers(shown, self._encoding)
+        headers |= {
             DIGEST_HEADER: command.digest,
             OUTCOME_HEADER: str(shown.outcome),
         }
@@ -331,23 +333,30 @@ class JetStreamJournal:
             self.unknown[command.key] = result
 
     async def _write_until_stored(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
-        pause_s = RETRY_S
+        """Try again until it is stored, each time with more patience: the server may be slow."""
+        patience_s = TIMEOUT_S
         try:
             while True:
                 try:
-                    await self._write(subject, body, headers)
+                    await self._write(subject, body, headers, patience_s)
                 except JournalAway as exc:
                     if subject not in self._unstored:
                         log.warning("result_waits subject=%s cause=%s", subject, exc)
                     self._unstored.add(subject)
                 else:
                     return
-                await asyncio.sleep(pause_s)
-                pause_s = min(LONGEST_RETRY_S, pause_s * 2)
+                await asyncio.sleep(RETRY_S)
+                patience_s = min(LONGEST_PATIENCE_S, patience_s * 2)
         finally:
             self._unstored.discard(subject)
 
-    async def _write(self, subject: str, body: bytes, headers: Mapping[str, str]) -> None:
+    async def _write(
+        self,
+        subject: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         """Store a record under the fence.
 
         Raises:
@@ -358,7 +367,9 @@ class JetStreamJournal:
             raise JournalAway("there is no journal")
         started_s = time.perf_counter()
         try:
-            self.sequence = await self._records.write(subject, body, {**headers, **self._fence})
+            self.sequence = await self._records.write(
+                subject, body, {**headers, **self._fence}, timeout_s
+            )
         except Superseded as exc:
             raise Fenced(f"term {self.term} is over: another gateway has taken over") from exc
         self._metrics.journal_written(time.perf_counter() - started_s)
@@ -429,6 +440,7 @@ def sent_body(sent: Sent) -> dict[str, Json]:
         "ledger": sent.ledger,
         "raw": sent.wants_raw,
         "notes": list(sent.notes),
+        "trace": command.trace,
     }
 
 
@@ -448,6 +460,7 @@ def sent_of(key: CommandId, body: Mapping[str, Json]) -> Sent:
         received_s=received_at_s + to_monotonic_s,
         received_at_s=received_at_s,
         deadline_s=parse_time(body["deadline_at"]) + to_monotonic_s,
+        trace=body["trace"],
     )
     dialect = Dialect(body["dialect"])
     return Sent(command, dialect, body["ledger"], body["raw"], tuple(body["notes"]))
