@@ -333,7 +333,7 @@ class Commands:
         if command.is_trade and (cause := self._journal.refusal()) is not None:
             return cause
         down_since_s = self._line.down_since_s
-        if down_since_s is not None:
+        if down_since_s is not None and command.received_s < command.deadline_s:
             down_s = command.received_s - down_since_s
             if down_s > self._config.terminal.down_grace_s:
                 message = f"the terminal has not answered for {down_s:.0f} s"

@@ -232,7 +232,8 @@ class Mt4Client:
         id_ = id_ or new_id()
         body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
         payload = encode(body, Encoding.JSON)
-        said = await self._ask(self._subjects.job(self.client, action), payload, id_, STORED_IN_S)
+        subject = self._subjects.job(self.client, action)
+        said = await self._ask(subject, payload, id_, STORED_IN_S, nobody=NotStored)
         if (error := said.get("error")) is not None:
             raise NotStored(id_, str(error.get("description")))
         return id_
@@ -330,7 +331,13 @@ class Mt4Client:
         return CommandResult.read(said)
 
     async def _ask(
-        self, subject: str, payload: bytes, id_: str, timeout_s: float
+        self,
+        subject: str,
+        payload: bytes,
+        id_: str,
+        timeout_s: float,
+        *,
+        nobody: type[NoAnswer | NotStored] = NoAnswer,
     ) -> dict[str, Json]:
         headers = {CONTENT_TYPE_HEADER: str(Encoding.JSON)}
         self._last_error.clear()
@@ -341,7 +348,7 @@ class Mt4Client:
         except _NOT_SENT as exc:
             raise NotConnected("no connection to NATS: the command was not sent") from exc
         except NoRespondersError as exc:
-            raise NoAnswer(id_, f"no gateway listens on {subject}") from exc
+            raise nobody(id_, f"no gateway listens on {subject}") from exc
         except TimeoutError as exc:
             # NATS does not answer a publish that it forbids; it complains beside it.
             said = f"; NATS says {self._last_error[0]}" if self._last_error else ""
