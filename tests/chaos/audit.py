@@ -76,9 +76,12 @@ async def _ask_all(
 
 async def read_books(system: System, history: History) -> None:
     """Add what the terminal, its broker and the journal have written."""
-    books.read_truth(system.truth, history)
-    books.read_ledger(system.ledger, history)
-    books.read_broker_state(system.state, history)
+    if system.hosted is not None:
+        system.hosted.read_books(history)
+    else:
+        books.read_truth(system.truth, history)
+        books.read_ledger(system.ledger, history)
+        books.read_broker_state(system.state, history)
     history.frames = list(system.frames)
     history.exits = system.exits
     if system.with_journal:
@@ -104,15 +107,15 @@ async def read_journal(nats_url: str) -> Journal:
 
 
 async def _records(stream: JetStreamContext, name: str) -> AsyncIterator[tuple[str, bytes]]:
+    """Yield what a stream holds now; nothing when there is no such stream."""
+    config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, inactive_threshold=30.0)
     try:
-        state = (await stream.stream_info(name)).state
+        reader = await stream.pull_subscribe("", stream=name, config=config)
     except NotFoundError:
         return
-    config = ConsumerConfig(deliver_policy=DeliverPolicy.ALL, inactive_threshold=30.0)
-    reader = await stream.pull_subscribe("", stream=name, config=config)
-    seq = 0
-    while seq < state.last_seq and state.messages:
+    pending = (await reader.consumer_info()).num_pending
+    while pending:
         for msg in await reader.fetch(BATCH, timeout=5.0):
-            seq = msg.metadata.sequence.stream
+            pending = msg.metadata.num_pending
             yield msg.subject, msg.data
             await msg.ack()

@@ -137,8 +137,9 @@ def timeline(key: str, history: History) -> list[str]:
     for execution in case.executions:
         moments[execution.at_ns].append(f"broker: {execution.call} ticket {execution.ticket}")
     first_ns = min(moments, default=0)
+    last_ns = max((told.at_ns for told in case.told if told.via != "audit"), default=first_ns)
     for fault in history.faults:
-        if fault.overlaps(first_ns - SECOND_NS, max(moments, default=0)):
+        if fault.overlaps(first_ns - SECOND_NS, max(last_ns, case.deadline_ns)):
             moments[fault.start_ns].append(f"fault begins: {fault.kind} {fault.target}")
             moments[fault.end_ns].append(f"fault ends: {fault.kind} {fault.target}")
     lines = [

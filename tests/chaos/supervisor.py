@@ -29,6 +29,8 @@ class Child:
         command: Its command line; the argument counts its lives from 1.
         log: Where its output goes.
         pause_s: How long it stays away after its end.
+        may_die: It may end by itself: that is one of the faults.
+        pass_fds: Files that it inherits.
         environment: Variables besides ours.
         exits: How its lives ended.
     """
@@ -41,6 +43,7 @@ class Child:
     exits: list[Exit] = field(default_factory=list)
     lives: int = 0
     may_die: bool = False
+    pass_fds: tuple[int, ...] = ()
     _process: asyncio.subprocess.Process | None = None
     _keeper: asyncio.Task[None] | None = None
     _is_meant: bool = False
@@ -62,6 +65,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 env=inherited | self.environment,
+                pass_fds=self.pass_fds,
                 preexec_fn=_die_with_parent,
                 start_new_session=True,  # Ctrl-C is for us; we end them in order
             )
@@ -80,6 +84,11 @@ class Child:
     @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int:
+        """Return the process's number, 0 while it is down."""
+        return self._process.pid if self._process is not None and self.is_running else 0
 
     def signal(self, number: signal.Signals) -> bool:
         """Send it a signal; False when it is down anyway."""

@@ -17,6 +17,7 @@ import aiohttp
 from gateway.client import Mt4Client, NoAnswer, NotConnected
 from gateway.config import Config
 from tests.chaos.history import Exit, Frame
+from tests.chaos.hosted import HostedTerminal
 from tests.chaos.options import Options
 from tests.chaos.proxy import FrameReader, Proxy
 from tests.chaos.schedule import Kind
@@ -85,8 +86,14 @@ class System:
         self._chance = random.Random(f"{options.seed}/pauses")
         self.with_journal = "ha" in Config.model_fields
         self.nats = self._child("nats", self._nats_command, 0.1, 2.0)
-        self.terminal = self._child("terminal", self._sim_command, 0.1, 2.0)
-        self.terminal.may_die = True  # inside an order, as its own faults say
+        self.hosted: HostedTerminal | None = None
+        if options.terminal == "hosted":
+            ports = self._request_port, self._tick_port
+            self.hosted = HostedTerminal(options.seed, self.folder, *ports)
+            self.terminal: Child = self.hosted.commands
+        else:
+            self.terminal = self._child("terminal", self._sim_command, 0.1, 2.0)
+            self.terminal.may_die = True  # inside an order, as its own faults say
         names = ("gateway-a", "gateway-b") if self.with_journal else ("gateway-a",)
         self.gateways = [self._gateway(name) for name in names]
         self.clients = [
@@ -176,7 +183,8 @@ class System:
     @property
     def children(self) -> list[Child]:
         gateways = [gateway.child for gateway in self.gateways]
-        return [*self.clients, *gateways, self.terminal, self.nats]
+        others = [self.hosted.ticks] if self.hosted else []
+        return [*self.clients, *gateways, self.terminal, *others, self.nats]
 
     @property
     def exits(self) -> list[Exit]:
@@ -190,7 +198,7 @@ class System:
         """
         (self.folder / "gateway.toml").write_text(_toml(self._settings()), "utf-8")
         await self.nats.start()
-        await self.terminal.start()
+        await (self.hosted or self.terminal).start()
         for gateway in self.gateways:
             for proxy in gateway.links.values():
                 await proxy.start()
@@ -231,6 +239,8 @@ class System:
     async def stop(self) -> None:
         """End everything, at once; nothing is left."""
         await asyncio.gather(*(child.kill() for child in self.children))
+        if self.hosted is not None:
+            await self.hosted.close()
         for gateway in self.gateways:
             for proxy in gateway.links.values():
                 await proxy.close()
