@@ -14,10 +14,10 @@ import sys
 from gateway.app import loop_factory, on_signal
 from tests.chaos import audit, report
 from tests.chaos.checker import check
-from tests.chaos.faults import Saboteur
+from tests.chaos.faults import TRIES, Saboteur
 from tests.chaos.history import History
 from tests.chaos.options import Options, read_options
-from tests.chaos.schedule import KINDS, schedule
+from tests.chaos.schedule import KINDS, KINDS_TO_SHOW, schedule
 from tests.chaos.system import System
 
 
@@ -25,7 +25,7 @@ async def run(options: Options) -> int:
     """Run once and return the exit code; everything that was started is ended."""
     say(f"chaos seed={options.seed} seconds={options.seconds:g} folder={options.folder}")
     system = System(options)
-    kinds = [kind for kind in KINDS if system.can(kind)]
+    kinds = KINDS_TO_SHOW.get(options.broken or "", KINDS)
     planned = schedule(options.seed, options.seconds, kinds)
     say("planned:", *map(str, planned))
     task = asyncio.current_task()
@@ -40,6 +40,7 @@ async def run(options: Options) -> int:
             await sabotage
         say("healing")
         system.heal()
+        await system.tell("resume", TRIES)
         await asyncio.gather(*(client.stop(30.0) for client in system.clients))
         history.faults = saboteur.done
         took_s = await audit.settle(system, history)
@@ -56,6 +57,7 @@ async def run(options: Options) -> int:
     taken = report.take_overs(history.faults, logs)
     say(*report.described(violations, history))
     say(*(f"IMPLAUSIBLE {reason}" for reason in reasons))
+    say(*(f"take-over {t.cause} {t.took_s:.2f} s{' undisturbed' * t.alone}" for t in taken))
     counts = report.counts(history, options.seed, options.seconds, taken)
     say(f"{counts}; {len(violations)} violations")
     return 1 if violations or reasons else 0

@@ -23,6 +23,7 @@ QUIET_WITHIN_S = 60.0
 ASK_AGAIN_S = 0.5
 AT_ONCE = 16
 JOURNAL_STREAM = f"mt4j_{TERMINAL}"
+DEAD_STREAM = f"mt4_{TERMINAL}_dead"
 SUBJECTS = Subjects("mt4", TERMINAL)
 BATCH = 500
 
@@ -84,12 +85,11 @@ async def read_books(system: System, history: History) -> None:
         books.read_broker_state(system.state, history)
     history.frames = list(system.frames)
     history.exits = system.exits
-    if system.with_journal:
-        history.journal = await read_journal(system.nats_url)
+    history.journal = await read_journal(system.nats_url)
 
 
 async def read_journal(nats_url: str) -> Journal:
-    """Read every record of the journal stream."""
+    """Read every record of the journal, and the jobs that were put aside."""
     journal = Journal()
     connection = await nats.connect(nats_url)
     try:
@@ -101,6 +101,9 @@ async def read_journal(nats_url: str) -> Journal:
                 journal.sent.add(key)
             elif kind == "result" and body:
                 journal.results[key] = json.loads(body)
+        async for subject, body in _records(stream, DEAD_STREAM):
+            client = subject.split(".")[3]
+            journal.dead_letters[f"{client}/{json.loads(body).get('id')}"] = subject
     finally:
         await connection.close()
     return journal

@@ -9,15 +9,32 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
+from gateway.jobs import Jobs
+from nats.aio.msg import Msg
+
 from gateway.cli import main
 from gateway.core.exchange import Step
 from gateway.core.ledger_trade import LedgerTrade
-from gateway.core.messages import Purpose, Reply, Verdict
+from gateway.core.messages import Purpose, Reply, Result, Verdict
+from gateway.journal import Inheritance, JetStreamJournal
 from gateway.sim.decision import Decision
 
 
 def without_fence() -> None:
-    """Let the terminal act for any gateway, also one that was turned away."""
+    """Let a gateway go on that was turned away: by its clock, its journal and its terminal.
+
+    Each of the three stops it alone, so all are off: the lease's self-deadline, the condition on
+    every record, the epoch.
+    """
+    as_shipped = JetStreamJournal.take_over
+
+    async def take_over(self: JetStreamJournal, gateway: str) -> Inheritance:
+        inheritance = await as_shipped(self, gateway)
+        self._fence = {}
+        self._holds_lease = lambda: True
+        return inheritance
+
+    JetStreamJournal.take_over = take_over  # type: ignore[method-assign]
     Decision._fence_epoch = lambda _self, _frame: None  # type: ignore[method-assign,assignment]
 
 
@@ -38,10 +55,26 @@ def without_resolve() -> None:
     LedgerTrade._replied = replied  # type: ignore[method-assign]
 
 
+def without_ack_after_commit() -> None:
+    """Acknowledge a job as soon as it is fetched, before its result is stored."""
+    as_shipped = Jobs._result_of
+
+    async def result_of(self: Jobs, job: Msg) -> Result:
+        await job.ack()
+        return await as_shipped(self, job)
+
+    async def say(_self: Jobs, job: Msg, word: bytes) -> None:
+        """Say nothing more of a job that the queue has forgotten."""
+
+    Jobs._result_of = result_of  # type: ignore[method-assign]
+    Jobs._say = say  # type: ignore[method-assign,assignment]
+
+
 WITHOUT: dict[str, Callable[[], None]] = {
     "fence": without_fence,
     "ledger": without_ledger,
     "resolve": without_resolve,
+    "ack": without_ack_after_commit,
 }
 
 

@@ -66,23 +66,17 @@ def one_execution(case: Case, _: History) -> Iterator[str]:
 
 
 def every_accepted_has_a_result(case: Case, _: History) -> Iterator[str]:
-    """What was sent, journaled, executed or called in progress has a final result."""
+    """What was sent, journaled or executed has a final result.
+
+    A request that only ever waited in a gateway's memory is not accepted: it can never run.
+    """
     signs = {
         "the journal says sent": case.is_sent,
         "a frame left": bool(case.frames),
         "it ran": case.has_run,
-        "a client was told that it is in work": any(
-            told.state in ("waiting", "in_progress") for told in case.told
-        ),
     }
-    if case.final is None and any(signs.values()) and not _was_answered_no(case):
+    if case.final is None and any(signs.values()):
         yield f"no final result, though {', '.join(sign for sign, is_so in signs.items() if is_so)}"
-
-
-def _was_answered_no(case: Case) -> bool:
-    """Tell whether it never left, and its client knows: in work for a while, then denied."""
-    has_left = case.is_sent or bool(case.frames) or case.has_run
-    return not has_left and any(told.outcome == "denied" for told in case.told)
 
 
 def every_stored_job_ends(case: Case, _: History) -> Iterator[str]:
@@ -193,13 +187,14 @@ def nothing_is_sent_late(case: Case, history: History) -> Iterator[str]:
         if frame.action == "RESOLVE" or frame.at_ns <= case.deadline_ns + SEND_NS:
             continue
         during = _faults_during(history.faults, case.deadline_ns - SECOND_NS, frame.at_ns)
-        is_excused = any(
-            fault.target.startswith(frame.gateway) and "nats" not in fault.target
-            for fault in during
-        )
-        if not is_excused:
+        if not any(_holds_up(fault, frame.gateway) for fault in during):
             late_s = (frame.at_ns - case.deadline_ns) / SECOND_NS
             yield f"{frame.gateway} sent attempt {frame.attempt} {late_s:.3f} s too late"
+
+
+def _holds_up(fault: Fault, gateway: str) -> bool:
+    """Tell whether a frame that had left can have been seen late, or its sender stood still."""
+    return fault.target.startswith(gateway) and "nats" not in fault.target
 
 
 def _faults_during(faults: list[Fault], start_ns: int, end_ns: int) -> Iterator[Fault]:
@@ -226,6 +221,22 @@ def only_the_newest_epoch_acts(
             if carried and max(carried) < epoch:
                 text = f"attempt {line.attempt} of epoch {max(carried)} was started in {epoch}"
                 yield line.key, text
+
+
+def nothing_begins_while_halted(
+    history: History, cases: dict[str, Case]
+) -> Iterator[tuple[str, str]]:
+    """From when a halt is confirmed until it is lifted, no new trade leaves a gateway."""
+    for halt in (fault for fault in history.faults if fault.kind == "halt"):
+        for key, case in cases.items():
+            sent = [frame for frame in case.frames if frame.action != "RESOLVE"]
+            first = min(sent, key=lambda frame: frame.at_ns, default=None)
+            if first is None or not halt.start_ns + SEND_NS < first.at_ns < halt.end_ns:
+                continue
+            before = _faults_during(history.faults, halt.start_ns - SECOND_NS, first.at_ns)
+            if not any(_holds_up(fault, first.gateway) for fault in before):
+                late_s = (first.at_ns - halt.start_ns) / SECOND_NS
+                yield key, f"{first.gateway} sent it {late_s:.3f} s after the halt was confirmed"
 
 
 # ---- the run as a whole -------------------------------------------------------------------------
@@ -269,5 +280,11 @@ CASE_RULES: dict[str, CaseRule] = {
     )
 }
 WHOLE_RULES: dict[str, WholeRule] = {
-    rule.__name__: rule for rule in (only_the_newest_epoch_acts, no_strange_orders, nobody_crashes)
+    rule.__name__: rule
+    for rule in (
+        only_the_newest_epoch_acts,
+        nothing_begins_while_halted,
+        no_strange_orders,
+        nobody_crashes,
+    )
 }

@@ -63,7 +63,7 @@ class ChaosClient:
         self._wishes = Wishes(args.name, self._chance, self._log.history.asked)
         self._stopping = asyncio.Event()
         self._names = Subjects("mt4", args.terminal)
-        ways = {"trade": 4, "raw": 3, "blind": 1, "job": 4 if args.jobs else 0}
+        ways = {"trade": 4, "raw": 3, "blind": 1, "job": 4}
         self._ways, self._weights = list(ways), list(ways.values())
 
     async def run(self) -> None:
@@ -221,7 +221,6 @@ def main() -> None:
     parser.add_argument("--log", required=True, type=Path)
     parser.add_argument("--seed", required=True)
     parser.add_argument("--rate", required=True, type=float, help="commands per second")
-    parser.add_argument("--jobs", action="store_true", help="some of them over JetStream")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(ChaosClient(parser.parse_args()).run())

@@ -6,11 +6,15 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from tests.chaos.history import Fault
 from tests.chaos.proxy import DOWN, UP
 from tests.chaos.schedule import Planned
 from tests.chaos.system import Gateway, System
+
+TRIES = 20
+"""How often an operator says the same until a gateway confirms it."""
 
 
 class Saboteur:
@@ -38,22 +42,25 @@ class Saboteur:
         await asyncio.gather(*self._lasting)
 
     async def _do(self, fault: Planned) -> None:
-        part, begin, end = await self._act(fault)
+        target, _, link = fault.kind.target.partition("/")
+        gateway, role = await self._gateway(target)
+        part, begin, end = self._act(fault, gateway, target, link)
         start_ns = time.time_ns()
         self._say(f"{time.monotonic() - self._start_s:6.1f} s  {fault.kind.name} {part}")
         await begin()
+        if fault.kind.name == "halt":
+            start_ns = time.time_ns()  # it holds from when it is acknowledged
         try:
             await asyncio.sleep(fault.lasts_s)
         finally:
+            end_ns = time.time_ns()
             await end()
-            self.done.append(Fault(fault.kind.name, part, start_ns, time.time_ns()))
+            self.done.append(Fault(fault.kind.name, part, start_ns, end_ns, role))
 
-    async def _act(
-        self, fault: Planned
-    ) -> tuple[str, Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]:
+    def _act(
+        self, fault: Planned, gateway: Gateway | None, target: str, link: str
+    ) -> tuple[str, Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]]:
         """Return whom it hits, and how it begins and ends."""
-        target, _, link = fault.kind.target.partition("/")
-        gateway = await self._gateway(target)
         if link and gateway is not None:
             proxy = gateway.links[link]
             starts = {
@@ -64,7 +71,10 @@ class Saboteur:
             }
             return proxy.name, _async(starts[fault.kind.name]), _async(proxy.heal)
         if fault.kind.name == "stepdown" and gateway is not None:
-            return gateway.name, self._system.step_down, _async(_nothing)
+            return gateway.name, partial(self._system.tell, "stepdown", 1), _async(_nothing)
+        if fault.kind.name == "halt":
+            halt, resume = (partial(self._system.tell, verb, TRIES) for verb in ("halt", "resume"))
+            return fault.kind.target, halt, resume
         child = gateway.child if gateway else self._system.part(target, fault.size)
         number = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "freeze": signal.SIGSTOP}
         end = signal.SIGCONT if fault.kind.name == "freeze" else None
@@ -74,13 +84,17 @@ class Saboteur:
             _async(lambda: child.signal(end) if end else False),
         )
 
-    async def _gateway(self, role: str) -> Gateway | None:
+    async def _gateway(self, role: str) -> tuple[Gateway | None, str]:
+        """Find the gateway of a role, and say whether it is certain that it has it."""
         if role not in ("active", "standby"):
-            return None
-        self._active = await self._system.active() or self._active
+            return None, ""
+        active = await self._system.active()
+        known = role if active else ""
+        self._active = active or self._active
         if role == "active":
-            return self._active
-        return next(gateway for gateway in self._system.gateways if gateway is not self._active)
+            return self._active, known
+        others = [gateway for gateway in self._system.gateways if gateway is not self._active]
+        return others[0], known
 
 
 def _nothing() -> None:

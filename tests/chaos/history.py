@@ -116,12 +116,17 @@ class LedgerLine:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that was done to the system, from when to when."""
+    """Something that was done to the system, from when to when.
+
+    Attributes:
+        role: What a gateway that was hit was then: `active`, `standby`, or empty.
+    """
 
     kind: str
     target: str
     start_ns: int
     end_ns: int
+    role: str = ""
 
     def overlaps(self, start_ns: int, end_ns: int) -> bool:
         return self.start_ns <= end_ns and start_ns <= self.end_ns

@@ -37,7 +37,7 @@ def take_overs(faults: Sequence[Fault], logs: Sequence[Path]) -> list[TakeOver]:
     serving_ns = sorted(moment for log in logs for moment in _serving_ns(log))
     found = []
     for fault in faults:
-        if fault.kind not in ENDS_ACTIVE or not fault.target.startswith("gateway"):
+        if fault.kind not in ENDS_ACTIVE or fault.role != "active":
             continue
         after = [moment for moment in serving_ns if moment > fault.start_ns]
         if not after:

@@ -32,6 +32,7 @@ KINDS = (
     Kind("term", "active"),
     Kind("term", "nats"),
     Kind("stepdown", "active"),
+    Kind("halt", "bus", 0.5, 2.0),
     Kind("freeze", "active", 0.5, 8.0),
     Kind("freeze", "standby", 0.5, 8.0),
     Kind("freeze", "nats", 0.5, 5.0),
@@ -46,6 +47,13 @@ KINDS = (
     Kind("delay", "active/terminal", 1.0, 5.0),
     Kind("delay", "active/nats", 1.0, 5.0),
 )
+
+
+KINDS_TO_SHOW = {
+    "fence": (Kind("freeze", "active", 3.0, 6.0),),
+    "ack": (Kind("kill", "active"),),
+}
+"""What a protection guards against; without it, little else is needed to see it missing."""
 
 
 @dataclass(frozen=True, slots=True)

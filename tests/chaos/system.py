@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from nats.errors import Error as NatsError
 
 from gateway.client import Mt4Client, NoAnswer, NotConnected
-from gateway.config import Config
+from gateway.envelope import ERROR_CODE_HEADER
 from tests.chaos.history import Exit, Frame
 from tests.chaos.hosted import HostedTerminal
 from tests.chaos.options import Options
 from tests.chaos.proxy import FrameReader, Proxy
-from tests.chaos.schedule import Kind
 from tests.chaos.supervisor import Child
 from tests.support.nats_server import nats_server_path
 from tests.support.net import free_port
@@ -84,18 +84,16 @@ class System:
         self.nats_url = f"nats://127.0.0.1:{self.nats_port}"
         self._request_port, self._tick_port = free_port(), free_port()
         self._chance = random.Random(f"{options.seed}/pauses")
-        self.with_journal = "ha" in Config.model_fields
-        self.nats = self._child("nats", self._nats_command, 0.1, 2.0)
+        self.nats = self._child("nats", self._nats_command, 0.1, 1.5)
         self.hosted: HostedTerminal | None = None
         if options.terminal == "hosted":
             ports = self._request_port, self._tick_port
             self.hosted = HostedTerminal(options.seed, self.folder, *ports)
             self.terminal: Child = self.hosted.commands
         else:
-            self.terminal = self._child("terminal", self._sim_command, 0.1, 2.0)
+            self.terminal = self._child("terminal", self._sim_command, 0.1, 1.0)
             self.terminal.may_die = True  # inside an order, as its own faults say
-        names = ("gateway-a", "gateway-b") if self.with_journal else ("gateway-a",)
-        self.gateways = [self._gateway(name) for name in names]
+        self.gateways = [self._gateway(name) for name in ("gateway-a", "gateway-b")]
         self.clients = [
             self._child(name, partial(self._client_command, name), 0.1, 1.0) for name in CLIENTS
         ]
@@ -118,7 +116,7 @@ class System:
         chance = random.Random(f"{self.options.seed}/terminal/{life}")
         point = chance.choice(["before_ledger", "before_broker", "after_broker", "before_reply"])
         faults = (
-            f"die:DO_*:{point}:#{chance.randrange(20, 300)}",
+            f"die:DO_*:{point}:#{chance.randrange(30, 300)}",
             "drop:DO_*:0.01",
             "late:DO_*:0.005:800ms",
             "slow:DO_*:0.005:700ms",
@@ -144,7 +142,6 @@ class System:
             *("--name", name, "--nats", self.nats_url, "--terminal", TERMINAL),
             *("--seed", self.options.seed, "--rate", str(self.options.rate / len(CLIENTS))),
             *("--log", str(self.client_log(name))),
-            *(["--jobs"] if self.with_journal else []),
         )
 
     def _program(self, name: str) -> Sequence[str]:
@@ -215,12 +212,8 @@ class System:
             await client.start()
 
     def _settings(self) -> dict[str, dict[str, Any]]:
-        known = Config.model_fields
-        settings: dict[str, dict[str, Any]] = {k: v for k, v in SETTINGS.items() if k in known}
-        if not self.with_journal:
-            settings.pop("journal")
         endpoints = {"tick_endpoint": _tcp(self._tick_port)}
-        return settings | {"terminal": SETTINGS["terminal"] | endpoints}
+        return SETTINGS | {"terminal": SETTINGS["terminal"] | endpoints}
 
     async def _serves(self) -> bool:
         try:
@@ -255,26 +248,25 @@ class System:
                 return gateway
         return None
 
-    def can(self, kind: Kind) -> bool:
-        """Tell whether there is what a kind of fault needs."""
-        return self.with_journal or (kind.target != "standby" and kind.name != "stepdown")
-
     def part(self, name: str, size: float) -> Child:
         """Return what a fault hits that is no gateway."""
         if name == "client":
             return self.clients[int(size * len(self.clients))]
         return {"nats": self.nats, "terminal": self.terminal}[name]
 
-    async def step_down(self) -> None:
-        """Ask the active gateway to hand over."""
-        try:
-            async with await Mt4Client.connect(
-                self.nats_url, terminal=TERMINAL, connect_timeout_s=1.0
-            ) as client:
-                subject = f"mt4.{TERMINAL}.control.stepdown"
-                await client.connection.request(subject, b"", timeout=2.0)
-        except (NotConnected, TimeoutError, OSError):
-            return
+    async def tell(self, verb: str, tries: int) -> bool:
+        """Say something to the active gateway, until it confirms or that was often enough."""
+        subject = f"mt4.{TERMINAL}.control.{verb}"
+        for _ in range(tries):
+            try:
+                async with await Mt4Client.connect(self.nats_url, connect_timeout_s=1.0) as client:
+                    reply = await client.connection.request(subject, b"", timeout=2.0)
+            except (NotConnected, NatsError, TimeoutError, OSError):
+                await asyncio.sleep(0.5)
+                continue
+            if ERROR_CODE_HEADER not in (reply.headers or {}):
+                return True
+        return False
 
 
 def _tcp(port: int) -> str:

@@ -170,6 +170,10 @@ def _old_epoch(history: History) -> None:
     history.ledger.insert(2, LedgerLine("epoch", epoch=2))
 
 
+def _sent_while_halted(history: History) -> None:
+    history.faults = [Fault("halt", "bus", START_NS, DEADLINE_NS)]
+
+
 def _strange_order(history: History) -> None:
     history.orders.append(_order(1002, "alpha/nobody"))
 
@@ -200,6 +204,7 @@ BREACHES: list[tuple[str, Callable[[History], None]]] = [
     ("nothing_starts_late", _slow_start),
     ("nothing_is_sent_late", _late_frame),
     ("only_the_newest_epoch_acts", _old_epoch),
+    ("nothing_begins_while_halted", _sent_while_halted),
     ("no_strange_orders", _strange_order),
     ("nobody_crashes", _crash),
 ]
@@ -332,7 +337,7 @@ def test_take_over_is_measured_from_the_log(tmp_path: Any) -> None:
     log = tmp_path / "gateway-b.log"
     log.write_text("2027-01-15T08:00:02.500000Z INFO    gateway_serving terminal=chaos\n")
     kill_ns = START_NS + SECOND_NS
-    faults = [Fault("kill", "gateway-a", kill_ns, kill_ns)]
+    faults = [Fault("kill", "gateway-a", kill_ns, kill_ns, "active")]
 
     assert START_NS // SECOND_NS == 1_800_000_000
     assert [1.5] == [taken.took_s for taken in take_overs(faults, [log])]

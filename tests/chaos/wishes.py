@@ -59,7 +59,11 @@ class Wishes:
             if earlier.action != "DO_ORDER_SEND":
                 return None
             params = earlier.params | {"lots": 0.02}
-            return replace(again, body="other", params=params, deadline_ns=self._deadline_ns())
+            # Not by the library: unanswered, it asks by the id, and hears of the earlier wish.
+            via = "raw" if via == "trade" else via
+            return replace(
+                again, via=via, body="other", params=params, deadline_ns=self._deadline_ns()
+            )
         if earlier.deadline_ns < time.time_ns() or self._chance.random() < 0.5:
             return replace(again, deadline_ns=self._deadline_ns())
         return again
