@@ -108,7 +108,7 @@ async def _examine_terminal(config: Config, patience_s: float) -> AsyncIterator[
         ZmqWire(config.terminal.request_endpoint),
         config.terminal,
         Metrics(),
-        claims=False,
+        claims=lambda: False,
         on_stray=lambda *_: None,
         on_change=changed.set,
     )

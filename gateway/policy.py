@@ -5,14 +5,26 @@ A fresh gateway only reads: trades are denied until the operator switches them o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gateway.config import Policy
-from gateway.core.messages import Cause, Command, Source
+from gateway.core.messages import Cause, Command, Lane, Source
 
 
-def refusal(command: Command, policy: Policy) -> Cause | None:
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """An operator has stopped trading."""
+
+    reason: str
+    at_s: float
+
+
+def refusal(command: Command, policy: Policy, halt: Halt | None = None) -> Cause | None:
     """Say which rule forbids the command, with the value that broke it; None when none does."""
     if not command.is_trade:
         return None
+    if halt is not None and not (policy.halt_allows_reducing and command.lane is Lane.REDUCE):
+        return Cause(Source.GATEWAY, 423, "HALTED", f"trading is halted: {halt.reason}")
     if not policy.trading:
         return _forbidden("trading is off: set policy.trading = true to trade through this gateway")
     client = command.key.client
@@ -21,6 +33,11 @@ def refusal(command: Command, policy: Policy) -> Cause | None:
     symbol = command.params.get("symbol")
     if policy.symbols and symbol is not None and symbol not in policy.symbols:
         return _forbidden(f"symbol {symbol!r} is not in policy.symbols")
+    if policy.symbols and symbol is None and command.action == "DO_CLOSE_ALL":
+        return _forbidden(
+            "symbol: missing; it would close positions of every symbol, and policy.symbols lists "
+            f"those that may be traded: name one of {', '.join(policy.symbols)}"
+        )
     lots = command.params.get("lots", 0.0)
     is_opening = command.action == "DO_ORDER_SEND"
     if is_opening and policy.maximum_lots is not None and lots > policy.maximum_lots:

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.messages import Command, CommandId, Dialect, Effect, Lane, Reply, Verdict
-from gateway.terminal.session import CLOCK_IS_KEPT_S, Greeting, Session, read_greeting
+from gateway.terminal.session import (
+    CLOCK_IS_FRESH_S,
+    CLOCK_IS_KEPT_S,
+    Greeting,
+    Session,
+    read_greeting,
+)
 
 MS = 1.0
 """What rounding to milliseconds may cost."""
@@ -120,6 +126,44 @@ def test_another_ledger_makes_the_epoch_void_until_it_is_claimed() -> None:
     session.greeted(Greeting(Dialect.BRIDGE, "s2", "l2", 1), claimed=True)
 
     assert 1 == session.epoch
+
+
+def test_no_frame_is_fenced_by_a_stale_clock() -> None:
+    """Drift could make a late order timely."""
+    session = session_of()
+    session.read_clock(1_000, 0.0)
+
+    assert None is session.fence(command(60.0), CLOCK_IS_FRESH_S + 1.0)
+
+
+def test_a_command_stays_with_the_ledger_it_was_first_meant_for() -> None:
+    """Another ledger has not seen it and would run it again."""
+    session = session_of("l1")
+    session.read_clock(1_000, 0.0)
+    session.fence(command(5.0, "old"), 1.0)
+    session.greeted(Greeting(Dialect.BRIDGE, "s1", "l2", 1), claimed=True)
+    old, new = (session.fence(command(5.0, id_), 2.0) for id_ in ("old", "new"))
+
+    assert old is not None
+    assert new is not None
+    assert ("l1", "l2") == (old.ledger, new.ledger)
+
+
+def test_another_session_in_a_reply_ends_the_acquaintance() -> None:
+    """The terminal has restarted; it must be greeted before the next trade."""
+    session = session_of()
+    session.learn(Reply(Verdict.DONE, session="s2", clock_ms=5), 1.0)
+
+    assert session.greeting is None
+    assert None is session.fence(command(5.0), 1.0)
+
+
+def test_a_higher_epoch_means_deposed() -> None:
+    """Another gateway has claimed the terminal."""
+    session = session_of()
+    session.greeted(Greeting(Dialect.BRIDGE, "s1", "l1", 2), claimed=False)
+
+    assert session.is_deposed
 
 
 def test_a_stale_epoch_in_a_reply_ends_the_acquaintance() -> None:
