@@ -9,14 +9,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.jobs import Jobs
 from nats.aio.msg import Msg
 
 from gateway.cli import main
 from gateway.core.exchange import Step
 from gateway.core.ledger_trade import LedgerTrade
 from gateway.core.messages import Purpose, Reply, Result, Verdict
-from gateway.journal import Inheritance, JetStreamJournal
+from gateway.jobs import Jobs
+from gateway.journal.trades import Inheritance, JetStreamJournal
 from gateway.sim.decision import Decision
 
 

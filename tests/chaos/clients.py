@@ -112,7 +112,7 @@ class ChaosClient:
             "raw": self._request,
             "blind": self._publish,
             "job": self._store,
-        }[via]
+        }[ask.via]
         try:
             await send(ask)
         except NotConnected:
