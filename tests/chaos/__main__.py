@@ -54,7 +54,7 @@ async def run(options: Options) -> int:
     violations = check(history)
     reasons = report.implausible(history, planned, options.rate, options.seconds)
     logs = [gateway.child.log for gateway in system.gateways]
-    taken = report.take_overs(history.faults, logs)
+    taken = report.take_overs(history, logs)
     say(*report.described(violations, history))
     say(*(f"IMPLAUSIBLE {reason}" for reason in reasons))
     say(*(f"take-over {t.cause} {t.took_s:.2f} s{' undisturbed' * t.alone}" for t in taken))

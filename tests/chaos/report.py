@@ -20,6 +20,9 @@ LEAST_RATE = 0.3
 
 MOST_SHOWN = 10
 SERVING = re.compile(r"^(\S+Z) INFO +gateway_serving ", re.MULTILINE)
+START_NS = 6 * SECOND_NS
+"""A gateway that ended so long ago is back and stands by."""
+
 ENDS_ACTIVE = {"kill": "SIGKILL", "term": "SIGTERM", "stepdown": "stepdown"}
 
 
@@ -32,8 +35,9 @@ class TakeOver:
     alone: bool
 
 
-def take_overs(faults: Sequence[Fault], logs: Sequence[Path]) -> list[TakeOver]:
+def take_overs(history: History, logs: Sequence[Path]) -> list[TakeOver]:
     """Measure how long nobody served after each end of an active gateway."""
+    faults = history.faults
     serving_ns = sorted(moment for log in logs for moment in _serving_ns(log))
     found = []
     for fault in faults:
@@ -43,9 +47,13 @@ def take_overs(faults: Sequence[Fault], logs: Sequence[Path]) -> list[TakeOver]:
         if not after:
             continue
         others = [other for other in faults if other is not fault]
-        alone = not any(o.overlaps(fault.start_ns - SECOND_NS, after[0]) for o in others)
+        disturbed = any(o.overlaps(fault.start_ns - SECOND_NS, after[0]) for o in others)
+        disturbed |= any(
+            ended.process.startswith("gateway") and 0 < fault.start_ns - ended.at_ns < START_NS
+            for ended in history.exits  # the standby was not there yet
+        )
         took_s = (after[0] - fault.start_ns) / SECOND_NS
-        found.append(TakeOver(ENDS_ACTIVE[fault.kind], took_s, alone))
+        found.append(TakeOver(ENDS_ACTIVE[fault.kind], took_s, not disturbed))
     return found
 
 

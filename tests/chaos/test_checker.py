@@ -337,10 +337,10 @@ def test_take_over_is_measured_from_the_log(tmp_path: Any) -> None:
     log = tmp_path / "gateway-b.log"
     log.write_text("2027-01-15T08:00:02.500000Z INFO    gateway_serving terminal=chaos\n")
     kill_ns = START_NS + SECOND_NS
-    faults = [Fault("kill", "gateway-a", kill_ns, kill_ns, "active")]
+    history = History(faults=[Fault("kill", "gateway-a", kill_ns, kill_ns, "active")])
 
     assert START_NS // SECOND_NS == 1_800_000_000
-    assert [1.5] == [taken.took_s for taken in take_overs(faults, [log])]
+    assert [1.5] == [taken.took_s for taken in take_overs(history, [log])]
 
 
 def test_checker_is_fast() -> None:
