@@ -79,14 +79,6 @@ class App:
         self.metrics = metrics or Metrics(symbols=config.ticks.symbols, actions=ACTIONS)
         self.role = Role.STARTING
         self.bus = Bus(config, self.metrics)
-        self.line = Line(
-            ZmqWire(config.terminal.request_endpoint),
-            config.terminal,
-            self.metrics,
-            claims=lambda: config.policy.trading and self.lease.is_held(),
-            on_stray=self._stray,
-            on_change=self._terminal_changed,
-        )
         names = self.bus.subjects
         self.streams = Streams(names, config.journal)
         records = Records(self.bus.client, self.streams.journal_name)
@@ -99,6 +91,15 @@ class App:
             encoding=self.bus.encoding,
             retention_days=config.journal.retention_days,
             holds_lease=self.lease.is_held,
+        )
+        self.line = Line(
+            ZmqWire(config.terminal.request_endpoint),
+            config.terminal,
+            self.metrics,
+            journal=self.journal,
+            claims=lambda: config.policy.trading and self.lease.is_held(),
+            on_stray=self._stray,
+            on_change=self._terminal_changed,
         )
         self.commands = Commands(config, self.line, self.journal, self.metrics)
         self.jobs = Jobs(
@@ -205,6 +206,7 @@ class App:
         await self._open(Role.ACTIVE)
         self.metrics.is_active(True)
         tasks.create_task(self.jobs.run(), name="jobs")
+        tasks.create_task(self._halt_if_it_went_back(), name="journal")
         tasks.create_task(self.commands.watch(), name="watch")
 
     async def _inherit(self) -> Inheritance:
@@ -233,6 +235,14 @@ class App:
             role,
             self.bus.subjects.base,
         )
+
+    async def _halt_if_it_went_back(self) -> None:
+        """Make it last what the journal found when the terminal was greeted."""
+        while True:
+            await asyncio.sleep(JOURNAL_RETRY_S)
+            if self.journal.went_back is not None and self.journal.halted is None:
+                with suppress(JournalAway):  # nothing is sent meanwhile; tried again
+                    await self._control("halt", {"reason": self.journal.went_back})
 
     async def _control(self, verb: str, body: dict[str, Json]) -> dict[str, Json]:
         """Do what an operator says; raises `JournalAway` when it would not last."""

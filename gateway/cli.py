@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,17 @@ def _add_service_commands(commands: Any) -> None:
     doctor = commands.add_parser("doctor", help="look at everything, and say what to do")
     doctor.add_argument("--config", type=Path, help=f"TOML file (or {CONFIG_VARIABLE})")
     doctor.add_argument("--json", action="store_true", help="one JSON object per line")
-    doctor.set_defaults(command=_doctor)
+    doctor.add_argument(
+        "--terminal",
+        action="store_true",
+        dest="walks",
+        help="walk through what only a live terminal shows",
+    )
+    walk = doctor.add_argument_group("with --terminal")
+    walk.add_argument("--yes", action="store_true", help="send its small order, on a demo account")
+    walk.add_argument("--symbol", help="what it buys; default: the one with most ticks")
+    walk.add_argument("--wait", type=float, default=180.0, metavar="SECONDS", help="for your hands")
+    doctor.set_defaults(command=_doctor, nats=None, terminal=None, client="doctor")
 
     sim = commands.add_parser("sim", help="the simulated terminal alone")
     words = os.environ.get("COMP_LINE", "").split() or sys.argv
@@ -187,22 +197,38 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    if args.walks:
+        return _on_bus(_walk_terminal)(args)
     from gateway.doctor import examine  # noqa: PLC0415
 
-    config = _configuration(args)
+    return asyncio.run(_report(examine(_configuration(args)), as_json=args.json))
 
-    async def report() -> int:
-        worst = OK
-        async for finding in examine(config):
-            worst = NO_LINK if finding.level == "failed" else worst
-            if args.json:
-                print(json.dumps(asdict(finding)), flush=True)
-            else:
-                cure = f"\n         -> {finding.cure}" if finding.cure else ""
-                print(f"{finding.level:<8} {finding.what}{cure}", flush=True)
-        return worst
 
-    return asyncio.run(report())
+async def _walk_terminal(client: Any, args: argparse.Namespace) -> int:
+    from gateway.terminal_check import Patience, walk  # noqa: PLC0415
+
+    async def may_trade(what: str) -> bool:
+        if args.yes or args.json or not sys.stdin.isatty():
+            return bool(args.yes)
+        said = await asyncio.to_thread(input, f"May I {what}? [y/N] ")
+        return said.strip().lower() in ("y", "yes")
+
+    patience = Patience(hand_s=args.wait)
+    findings = walk(client, may_trade, symbol=args.symbol, patience=patience)
+    return await _report(findings, as_json=args.json)
+
+
+async def _report(findings: AsyncIterator[Any], *, as_json: bool) -> int:
+    """Print findings as they come, and return the exit code of the worst."""
+    worst = OK
+    async for finding in findings:
+        worst = NO_LINK if finding.level == "failed" else worst
+        if as_json:
+            print(json.dumps(asdict(finding)), flush=True)
+        else:
+            cure = f"\n         -> {finding.cure}" if finding.cure else ""
+            print(f"{finding.level:<8} {finding.what}{cure}", flush=True)
+    return worst
 
 
 def _sim(args: argparse.Namespace) -> int:

@@ -58,7 +58,7 @@ from gateway.envelope import new_id
 from gateway.errors import InvalidCommand, JournalAway
 from gateway.journal.trades import Inheritance, Journal, Sent
 from gateway.metrics import Metrics
-from gateway.policy import refusal
+from gateway.policy import halted, refusal
 from gateway.screening import Screening
 from gateway.terminal.line import FINAL, Line
 
@@ -326,7 +326,8 @@ class Commands:
         """Say why a valid command is not even queued."""
         if self._draining:
             return DRAINED.cause
-        if (cause := refusal(command, self._config.policy, self._journal.halted)) is not None:
+        policy = self._config.policy
+        if cause := refusal(command, policy) or halted(command, policy, self._journal.halted):
             return cause
         if command.is_trade and (cause := self._journal.refusal()) is not None:
             return cause
@@ -515,8 +516,9 @@ class Commands:
                 self._park(work, Pause(GREETING_POLL_S))
             return
         if work.exchange is None:
-            if (impossible := self._impossible(work.command)) is not None:
-                await self._finish(work, Conclusion(Outcome.DENIED, cause=impossible))
+            cause = self._impossible(work.command) or self._halt_for(work.command)
+            if cause is not None:
+                await self._finish(work, Conclusion(Outcome.DENIED, cause=cause))
                 return
             work.exchange = self._exchange(work.command, dialect)
         event = work.event
@@ -575,7 +577,11 @@ class Commands:
             work.recorded = await self._journal.sent(sent)
             if not work.recorded:
                 return False
-        return self._journal.may_send()
+        return self._journal.may_send() and self._halt_for(command) is None
+
+    def _halt_for(self, command: Command) -> Cause | None:
+        """Look again whether an operator has stopped trading since the intake."""
+        return halted(command, self._config.policy, self._journal.halted)
 
     def _impossible(self, command: Command) -> Cause | None:
         """Look again at what the terminal can do: it may have been greeted since the intake."""

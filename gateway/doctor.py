@@ -43,7 +43,7 @@ class Finding:
     """One thing looked at.
 
     Attributes:
-        level: `ok`, `warning` (works, but), or `failed`.
+        level: `ok`, `warning` (works, but), `failed`, or `do` (a person's turn).
         cure: What to do; empty when it is fine.
     """
 
@@ -152,10 +152,11 @@ async def _examine_line(line: Line) -> AsyncIterator[Finding]:
     if session.trade_allowed is False:
         yield Finding("failed", "the terminal forbids trading", "switch AutoTrading on in MT4")
     if session.greeting is not None and session.greeting.broker_offset_s is not None:
-        yield _clock(session.greeting.broker_offset_s)
+        yield examine_clock(session.greeting.broker_offset_s)
 
 
-def _clock(offset_s: int) -> Finding:
+def examine_clock(offset_s: int) -> Finding:
+    """Judge how far the broker's clock is from UTC."""
     off_s = (offset_s + CLOCK_STEP_S // 2) % CLOCK_STEP_S - CLOCK_STEP_S // 2
     now = datetime.now(UTC).strftime("%H:%M:%S")
     what = f"the broker's clock is UTC {offset_s / 3600:+.1f} h ({now} UTC here)"

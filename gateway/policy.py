@@ -19,12 +19,19 @@ class Halt:
     at_s: float
 
 
-def refusal(command: Command, policy: Policy, halt: Halt | None = None) -> Cause | None:
+def halted(command: Command, policy: Policy, halt: Halt | None) -> Cause | None:
+    """Say that trading is halted, if that concerns the command."""
+    if halt is None or not command.is_trade:
+        return None
+    if policy.halt_allows_reducing and command.lane is Lane.REDUCE:
+        return None
+    return Cause(Source.GATEWAY, 423, "HALTED", f"trading is halted: {halt.reason}")
+
+
+def refusal(command: Command, policy: Policy) -> Cause | None:
     """Say which rule forbids the command, with the value that broke it; None when none does."""
     if not command.is_trade:
         return None
-    if halt is not None and not (policy.halt_allows_reducing and command.lane is Lane.REDUCE):
-        return Cause(Source.GATEWAY, 423, "HALTED", f"trading is halted: {halt.reason}")
     if not policy.trading:
         return _forbidden("trading is off: set policy.trading = true to trade through this gateway")
     client = command.key.client

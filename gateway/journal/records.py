@@ -61,6 +61,8 @@ class Records:
         return self._client.is_connected
 
     def _jetstream(self, timeout_s: float = TIMEOUT_S) -> JetStreamContext:
+        if not self._client.is_connected:
+            raise JournalAway("no connection to NATS")
         return self._client.jetstream(timeout=timeout_s)
 
     async def write(self, subject: str, body: bytes, headers: Mapping[str, str]) -> int:

@@ -138,6 +138,8 @@ class JetStreamJournal:
 
     Attributes:
         halted: Why trading is stopped; None while it is not.
+        sequence: The highest that this gateway knows to be given out.
+        went_back: That the journal knows less than it once did, in words; None if it does not.
         term: Counts the gateways that took over; 0 before this one has.
     """
 
@@ -160,6 +162,11 @@ class JetStreamJournal:
         self._metrics = metrics
         self._holds_lease = holds_lease
         self.term = 0
+        self.sequence = 0
+        self.went_back: str | None = None
+        self._forgiven = 0
+        self._told = 0
+        self._is_away = False
         self._fence: dict[str, str] | None = None
         self._stored: set[CommandId] = set()
         self._lately: OrderedDict[CommandId, Entry] = OrderedDict()
@@ -184,10 +191,11 @@ class JetStreamJournal:
             )
         except Superseded as exc:
             raise Fenced("another gateway is taking over") from exc
+        self.sequence = sequence
         self._fence = only_if(sequence, subject)
         inheritance = await self._inherit()
         halt = await self._records.read(f"{self._subjects.journal_base}.halt")
-        self._take_halt(json.loads(halt.data or b"null") if halt else None)
+        self._take_halt(json.loads(halt.data or b"{}") if halt else {})
         log.info(
             "term_begun term=%d unfinished=%d unknown=%d known=%d",
             self.term,
@@ -269,6 +277,8 @@ class JetStreamJournal:
         """Say why no trade may begin now."""
         if self._fence is None:
             return _no_journal("there is no journal: trading needs NATS with JetStream")
+        if self.went_back is not None:
+            return _no_journal(self.went_back)
         if not self._records.is_connected or self._unstored:
             return _no_journal("the journal does not answer: a result waits to be stored")
         if not self._holds_lease():
@@ -277,7 +287,9 @@ class JetStreamJournal:
 
     def may_send(self) -> bool:
         """Tell whether a frame of a trade may leave now."""
-        return self._fence is not None and not self._unstored and self._holds_lease()
+        if self.went_back is not None or self._fence is None:
+            return False
+        return not self._unstored and self._holds_lease()
 
     async def sent(self, sent: Sent) -> bool:
         """Record that a frame is about to leave; False when that may not be stored.
@@ -290,9 +302,12 @@ class JetStreamJournal:
         try:
             await self._write(subject, json.dumps(sent_body(sent)).encode(), self._ttl)
         except JournalAway as exc:
-            log.warning("journal_away id=%s cause=%s", key, exc)
-            return False
-        return True
+            if not self._is_away:
+                log.warning("journal_away id=%s cause=%s", key, exc)
+            self._is_away = True
+        else:
+            self._is_away = False
+        return not self._is_away
 
     async def finished(self, command: Command, result: Result) -> None:
         """Record the result, however long it takes; nobody hears of it before this returns.
@@ -343,7 +358,7 @@ class JetStreamJournal:
             raise JournalAway("there is no journal")
         started_s = time.perf_counter()
         try:
-            await self._records.write(subject, body, {**headers, **self._fence})
+            self.sequence = await self._records.write(subject, body, {**headers, **self._fence})
         except Superseded as exc:
             raise Fenced(f"term {self.term} is over: another gateway has taken over") from exc
         self._metrics.journal_written(time.perf_counter() - started_s)
@@ -359,20 +374,36 @@ class JetStreamJournal:
         await self._write_halt({"reason": reason, "at": format_time(time.time())})
 
     async def resume(self) -> None:
-        """Allow trading again.
+        """Allow trading again, also with a journal that went back.
 
         Raises:
             JournalAway: It could not be stored, and does not hold.
         """
-        await self._write_halt(None)
+        await self._write_halt({"forgiven": self._told})
+        self.went_back = None
 
-    async def _write_halt(self, halt: dict[str, Json] | None) -> None:
+    async def _write_halt(self, halt: dict[str, Json]) -> None:
         await self._write(f"{self._subjects.journal_base}.halt", json.dumps(halt).encode(), {})
         self._take_halt(halt)
 
-    def _take_halt(self, halt: dict[str, Json] | None) -> None:
-        self.halted = Halt(halt["reason"], parse_time(halt["at"])) if halt else None
-        self._metrics.is_halted(self.halted is not None)
+    def _take_halt(self, halt: Mapping[str, Json]) -> None:
+        is_halt = "reason" in halt
+        self.halted = Halt(halt["reason"], parse_time(halt["at"])) if is_halt else None
+        self._forgiven = halt.get("forgiven", self._forgiven)
+        self._metrics.is_halted(is_halt)
+
+    # ---- a journal that went back in time -----------------------------------------------
+
+    def ledger_knows(self, sequence: int) -> None:
+        """Compare with what the terminal's ledger was told: it never forgets."""
+        self._told = sequence
+        if sequence <= max(self.sequence, self._forgiven) or self._fence is None:
+            return
+        self.went_back = (
+            f"the journal went back in time: it is at {self.sequence}, and the terminal was told "
+            f"of {sequence}; look at what is open, purge old jobs, then `mt4-gateway resume`"
+        )
+        log.error("journal_went_back sequence=%d told=%d", self.sequence, sequence)
 
 
 def _no_journal(message: str) -> Cause:

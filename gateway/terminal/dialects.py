@@ -60,6 +60,7 @@ class Fence:
 
     Attributes:
         not_after_ms: The command's deadline on the terminal's monotonic clock.
+        journal: The highest sequence of our journal, for the ledger to remember.
     """
 
     session: str
@@ -67,6 +68,7 @@ class Fence:
     seq: int
     ledger: str
     not_after_ms: int
+    journal: int = 0
 
 
 def encode(request: Request, dialect: Dialect | None, fence: Fence | None) -> bytes:
@@ -91,6 +93,7 @@ def encode(request: Request, dialect: Dialect | None, fence: Fence | None) -> by
             "seq": fence.seq,
             "ledger": fence.ledger,
             "not_after": fence.not_after_ms,
+            "journal": fence.journal,
         }
     return _encode_json(body).encode()
 

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from gateway.config import Terminal
 from gateway.core.channel import Channel, Received
@@ -88,10 +88,22 @@ class _Listener:
         return reply.verdict in FINAL or request.attempt == self.request.attempt
 
 
+class JournalMark(Protocol):
+    """How far our journal has come, as this gateway and the terminal's ledger know it."""
+
+    @property
+    def sequence(self) -> int:
+        """Return the highest sequence that the journal has given out."""
+
+    def ledger_knows(self, sequence: int) -> None:
+        """Take in the highest that the ledger was told; no trade has been sent since."""
+
+
 class Line:
     """The one way to the terminal.
 
     Args:
+        journal: Is told to the terminal's ledger, and compared with what it was told before.
         claims: Tells whether the first greeting asks for an epoch, the right to trade. A
             gateway that only reads, or that was deposed, must not take it from one that trades.
         on_stray: Is given every reply that belongs to a command and that nobody waits for.
@@ -105,6 +117,7 @@ class Line:
         metrics: Metrics,
         *,
         claims: Callable[[], bool],
+        journal: JournalMark | None = None,
         on_stray: StrayHandler,
         on_change: Callable[[], None],
     ) -> None:
@@ -112,6 +125,7 @@ class Line:
         self.is_linked = False
         self.down_since_s: float | None = time.monotonic()
         self._claims = claims
+        self._journal = journal
         self._wire = wire
         self._settings = settings
         self._metrics = metrics
@@ -139,6 +153,10 @@ class Line:
     def current_action(self) -> str | None:
         """The action that waits for its reply now."""
         return self._asked.action if self._asked and self._listener else None
+
+    @property
+    def _journal_sequence(self) -> int:
+        return self._journal.sequence if self._journal is not None else 0
 
     def open(self) -> None:
         """Start connecting. `keep` must run as well."""
@@ -224,7 +242,7 @@ class Line:
             if request.dialect not in (None, self.session.dialect):
                 return False  # meant for a terminal of another kind than the one that is here
             if request.dialect is Dialect.BRIDGE and request.purpose in FENCED:
-                fence = self.session.fence(command, now_s)
+                fence = self.session.fence(command, now_s, self._journal_sequence)
                 if fence is None:
                     self._clock_is_wanted = True
                     self._attention.set()
@@ -355,7 +373,9 @@ class Line:
             reply = await self._ask(Purpose.PROBE, "GET_ACCOUNT_INFO", {})
             greeting = Greeting(Dialect.METATRADER4_SERVER) if reply else None
         else:
-            params = {"claim": claim, "gateway": "mt4-gateway"}
+            params: dict[str, Json] = {"claim": claim, "gateway": "mt4-gateway"}
+            if claim:
+                params["journal"] = self._journal_sequence
             reply = await self._ask(Purpose.HELLO, "HELLO", params)
             greeting = read_greeting(reply) if reply else None
         if reply is None or greeting is None:
@@ -379,6 +399,8 @@ class Line:
                 f"ours {self.session.epoch}",
                 DEPOSED_PAUSE_S,
             )
+        if self._journal is not None:
+            self._journal.ledger_knows(greeting.journal)
         if reply.clock_ms is not None:
             self.session.read_clock(reply.clock_ms, time.monotonic())
         self._metrics.epoch_is(self.session.epoch)

@@ -29,7 +29,11 @@ STALE = frozenset({"stale_session", "stale_epoch"})
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What a terminal said of itself when it was greeted."""
+    """What a terminal said of itself when it was greeted.
+
+    Attributes:
+        journal: The highest sequence of the gateways' journal that its ledger was told.
+    """
 
     dialect: Dialect
     session: str | None = None
@@ -37,6 +41,7 @@ class Greeting:
     epoch: int = 0
     account: Mapping[str, Json] | None = None
     broker_offset_s: int | None = None
+    journal: int = 0
 
 
 class Session:
@@ -122,7 +127,7 @@ class Session:
             return
         self._clock_ms, self._clock_read_at_s = clock_ms, now_s
 
-    def fence(self, command: Command, now_s: float) -> Fence | None:
+    def fence(self, command: Command, now_s: float, journal: int) -> Fence | None:
         """Mark a frame for this session; None while that cannot be done safely.
 
         The clock was read before it reached us, so the deadline told is early by at most one
@@ -141,6 +146,7 @@ class Session:
             seq=self._seq,
             ledger=self._ledger_of(command.key, greeting.ledger),
             not_after_ms=self._clock_ms + left_ms,
+            journal=journal,
         )
 
     def pin(self, key: CommandId, ledger: str) -> None:
@@ -189,4 +195,5 @@ def read_greeting(reply: Reply) -> Greeting | None:
         epoch,
         account if isinstance(account, dict) else None,
         offset_s if type(offset_s) is int else None,
+        journal if type(journal := said.get("journal")) is int else 0,
     )

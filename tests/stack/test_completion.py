@@ -42,7 +42,7 @@ def run(*command: str, folder: Path, text: str = "") -> str:
 
 
 OFFERED = {
-    "mt4-gateway st": {"status"},
+    "mt4-gateway st": {"status", "stepdown"},
     "mt4-gateway send DO_ORDER_C": {"DO_ORDER_CLOSE"},
     "mt4-gateway send DO_ORDER_CLOSE ticket=5 l": {"lots="},
     "mt4-gateway send DO_ORDER_SEND order_type=BUY": {"BUY", "BUYLIMIT", "BUYSTOP"},

@@ -151,18 +151,16 @@ async def test_deposed_gateway_starts_over_and_writes_nothing(nats_server: NatsS
         await pair.takes_over()
         stack.app.lease._good_until_s = good_until_s + 3600  # asleep, it does not know
         term = pair.second.describe()["term"]
-        with suppress(NoAnswer):
-            await stack.client.trade(
-                "DO_ORDER_SEND",
-                {"symbol": "EURUSD", "order_type": 0, "lots": 0.1},
-                id_="late",
-                timeout_s=2.0,
-            )
-        await eventually(stack.running.done)
+        wanted = {"symbol": "EURUSD", "order_type": 0, "lots": 0.1}
+        sent = 0
+        while not stack.running.done():  # NATS hands them to either
+            sent += 1
+            with suppress(NoAnswer):
+                await stack.client.trade("DO_ORDER_SEND", wanted, timeout_s=1.0)
 
         assert isinstance(stack.running.exception(), ExceptionGroup)
         assert term == pair.second.describe()["term"]
-        assert len(stack.terminal.broker.orders) <= 1
+        assert sent - 1 == len(stack.terminal.broker.orders)
 
 
 async def test_lease_that_ran_out_in_an_outage_is_taken_again(
@@ -197,6 +195,22 @@ async def test_halt_outlives_the_gateway(nats_server: NatsServer) -> None:
         assert "a test" in (still.error or {})["message"]
         assert read.succeeded
         assert resumed.succeeded
+
+
+async def test_nothing_accepted_before_a_halt_is_sent_after_it(nats_server: NatsServer) -> None:
+    """What waits in the lanes is denied when its turn comes."""
+    async with Stack(nats_server.url) as stack:
+        stack.terminal.faults.add_spec("slow:DO_ORDER_SEND:1:300ms")
+        first = asyncio.create_task(stack.buy())
+        await eventually(lambda: stack.app.line.current_action == "DO_ORDER_SEND")
+        second = asyncio.create_task(stack.buy())
+        await eventually(lambda: stack.metric("queue_depth", lane="trade"))
+        await stack.client.control("halt")
+        results = [await first, await second]
+
+        assert [Outcome.SUCCEEDED, Outcome.DENIED] == [one.outcome for one in results]
+        assert 423 == (results[1].error or {})["code"]
+        assert 1 == len(stack.terminal.broker.orders)
 
 
 async def test_halt_may_allow_what_reduces_risk(nats_server: NatsServer) -> None:
