@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.chaos.cases import SECOND_NS, cases_of, timeline
 from tests.chaos.checker import Violation
-from tests.chaos.history import Fault, History
+from tests.chaos.history import History
 from tests.chaos.schedule import Planned
 
 LEAST_SUCCEEDED = 0.5
