@@ -21,7 +21,7 @@ LEAST_RATE = 0.3
 MOST_SHOWN = 10
 SERVING = re.compile(r"^(\S+Z) INFO +gateway_serving ", re.MULTILINE)
 START_NS = 6 * SECOND_NS
-"""A gateway that ended so long ago is back and stands by."""
+"""What ended so long ago is back, a gateway stands by."""
 
 ENDS_ACTIVE = {"kill": "SIGKILL", "term": "SIGTERM", "stepdown": "stepdown"}
 
@@ -49,8 +49,10 @@ def take_overs(history: History, logs: Sequence[Path]) -> list[TakeOver]:
         others = [other for other in faults if other is not fault]
         disturbed = any(o.overlaps(fault.start_ns - SECOND_NS, after[0]) for o in others)
         disturbed |= any(
-            ended.process.startswith("gateway") and 0 < fault.start_ns - ended.at_ns < START_NS
-            for ended in history.exits  # the standby was not there yet
+            ended.process.startswith(("gateway", "terminal"))
+            and fault.start_ns - START_NS < ended.at_ns < after[0]
+            and ended.process != fault.target
+            for ended in history.exits  # the standby, or the terminal, was not there yet
         )
         took_s = (after[0] - fault.start_ns) / SECOND_NS
         found.append(TakeOver(ENDS_ACTIVE[fault.kind], took_s, not disturbed))
