@@ -85,7 +85,7 @@ def cases_of(history: History) -> dict[str, Case]:
         if line.key and "#" not in line.key:
             case(line.key).ledger.append(line.kind)
     _add_orders(history, case)
-    _add_journal(history.journal or Journal(), case)
+    _add_journal(history.journal, case)
     return cases
 
 

@@ -98,9 +98,9 @@ def one_result(case: Case, _: History) -> Iterator[str]:
         yield f"{len(finals)} different results: {'; '.join(shown)}"
 
 
-def told_is_kept(case: Case, history: History) -> Iterator[str]:
+def told_is_kept(case: Case, _: History) -> Iterator[str]:
     """Nobody hears of a result before the journal holds it, and the journal loses none."""
-    if history.journal is None or case.final is None:
+    if case.final is None:
         return
     if case.kept is None:
         yield f"{case.final['outcome']} was told, the journal has no result"
@@ -108,9 +108,9 @@ def told_is_kept(case: Case, history: History) -> Iterator[str]:
         yield f"{case.final['outcome']} was told, the journal says {case.kept['outcome']}"
 
 
-def sent_is_journaled(case: Case, history: History) -> Iterator[str]:
+def sent_is_journaled(case: Case, _: History) -> Iterator[str]:
     """No frame of a trade leaves before the journal says so."""
-    if history.journal is not None and case.frames and not case.is_sent:
+    if case.frames and not case.is_sent:
         yield f"{len(case.frames)} frames left and the journal does not know of it"
 
 
@@ -124,6 +124,13 @@ def other_body_is_denied(case: Case, _: History) -> Iterator[str]:
         known = [t for t in case.told if t.at_ns < ask.at_ns and t.outcome in (*PROVED, "unknown")]
         if known:
             yield f"request {ask.number} had another body and was answered {told.outcome}"
+
+
+def unsent_never_arrives(case: Case, history: History) -> Iterator[str]:
+    """What the client library calls not sent was not sent."""
+    unsent = all((ask.key, ask.number) in history.unsent for ask in case.asked)
+    if case.asked and unsent and (case.frames or case.has_run or case.is_sent):
+        yield "the library said that nothing was sent, and it arrived"
 
 
 # ---- the results are true -----------------------------------------------------------------------
@@ -272,6 +279,7 @@ CASE_RULES: dict[str, CaseRule] = {
         told_is_kept,
         sent_is_journaled,
         other_body_is_denied,
+        unsent_never_arrives,
         success_is_true,
         no_is_true,
         unknown_is_needed,

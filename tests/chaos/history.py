@@ -153,7 +153,11 @@ class Journal:
 
 @dataclass(slots=True)
 class History:
-    """A whole run. `journal` is None where the gateway keeps none on the bus."""
+    """A whole run.
+
+    Attributes:
+        unsent: Key and number of what the client library refused to send: it had no connection.
+    """
 
     asked: list[Asked] = field(default_factory=list)
     stored: list[Stored] = field(default_factory=list)
@@ -163,7 +167,7 @@ class History:
     executions: list[Execution] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
     ledger: list[LedgerLine] = field(default_factory=list)
-    journal: Journal | None = None
+    journal: Journal = field(default_factory=Journal)
     faults: list[Fault] = field(default_factory=list)
     exits: list[Exit] = field(default_factory=list)
 

@@ -49,8 +49,9 @@ class Proxy:
         """Cut for good."""
         if self._server is not None:
             self._server.close()
-        for link in list(self._links):
-            link.cancel()
+        self.cut()
+        for gate in self._open.values():
+            gate.set()
         await asyncio.gather(*self._links, return_exceptions=True)
 
     # ---- what can go wrong ----------------------------------------------------------------

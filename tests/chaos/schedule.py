@@ -31,6 +31,7 @@ KINDS = (
     Kind("kill", "client"),
     Kind("term", "active"),
     Kind("term", "nats"),
+    Kind("term", "terminal"),
     Kind("stepdown", "active"),
     Kind("halt", "bus", 0.5, 2.0),
     Kind("freeze", "active", 0.5, 8.0),

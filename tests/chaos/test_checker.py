@@ -76,8 +76,7 @@ def _also_told(history: History, told: Body, number: int | None = None) -> None:
 def _ends_as(history: History, outcome: str) -> None:
     """Let the one result be another."""
     history.told = [Told(START_NS, KEY, 1, "reply", "finished", _result(outcome))]
-    journal = history.journal or Journal()
-    journal.results = {} if outcome == "denied" else {KEY: _result(outcome)}
+    history.journal.results = {} if outcome == "denied" else {KEY: _result(outcome)}
 
 
 def _nobody_knows(history: History) -> None:
@@ -120,17 +119,21 @@ def _told_before_it_was_kept(history: History) -> None:
 
 
 def _kept_as_something_else(history: History) -> None:
-    (history.journal or Journal()).results[KEY] = _result("unknown")
+    history.journal.results[KEY] = _result("unknown")
 
 
 def _sent_unjournaled(history: History) -> None:
-    (history.journal or Journal()).sent.clear()
+    history.journal.sent.clear()
 
 
 def _other_body_taken(history: History) -> None:
     ask = Asked(DEADLINE_NS - 1, KEY, 2, "raw", "other", "DO_ORDER_SEND", {"lots": 1}, DEADLINE_NS)
     history.asked.append(ask)
     _also_told(history, _result(), number=2)
+
+
+def _unsent_arrived(history: History) -> None:
+    history.unsent = {(KEY, 1)}
 
 
 def _ticket_of_nobody(history: History) -> None:
@@ -193,6 +196,7 @@ BREACHES: list[tuple[str, Callable[[History], None]]] = [
     ("told_is_kept", _kept_as_something_else),
     ("sent_is_journaled", _sent_unjournaled),
     ("other_body_is_denied", _other_body_taken),
+    ("unsent_never_arrives", _unsent_arrived),
     ("success_is_true", _ticket_of_nobody),
     ("success_is_true", _ticket_of_another),
     ("success_is_true", _closed_and_still_open),
@@ -256,7 +260,7 @@ def test_dead_letter_ends_a_job() -> None:
     """A job that was given up with a reason is not lost."""
     history = _sound()
     _lost_job(history)
-    (history.journal or Journal()).dead_letters[KEY] = "denied"
+    history.journal.dead_letters[KEY] = "denied"
 
     assert set() == _rules_broken(history)
 
