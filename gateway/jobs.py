@@ -27,7 +27,9 @@ from gateway.subjects import Subjects
 
 log = logging.getLogger(__name__)
 
-FETCH_S = 5.0
+FETCH_S = 1.0
+"""How long one request for a job waits; a paused queue that goes on is seen after it."""
+
 TIMEOUT_S = 1.0
 RETRY_S = 0.5
 """Pause before a job is tried again that could not be taken just now, and after an error."""
@@ -37,7 +39,7 @@ NO_MESSAGES = "408"
 NOT_NOW = frozenset({410, 423, 429, 502, 503})
 """Refusals that say nothing about the job: it stays in the queue until its deadline."""
 
-FOR_EVER, LONG_AGO = "9999-01-01T00:00:00Z", "2000-01-01T00:00:00Z"
+FOR_EVER = "9999-01-01T00:00:00Z"
 
 REASON_HEADER = "Mt4-Reason"
 
@@ -95,7 +97,11 @@ class Jobs:
         Raises:
             JournalAway: It could not be done.
         """
-        await self._pause_until(FOR_EVER, reducing=reducing)
+        try:
+            for consumer in (REDUCE, OTHER) if reducing else (OTHER,):
+                await self._jetstream().pause_consumer(self._streams.jobs_name, consumer, FOR_EVER)
+        except (NatsError, APIError, TimeoutError) as exc:
+            raise JournalAway(f"the jobs cannot be paused: {exc!r}") from exc
 
     async def go_on(self) -> None:
         """Have the server hand out jobs again.
@@ -103,14 +109,11 @@ class Jobs:
         Raises:
             JournalAway: It could not be done.
         """
-        await self._pause_until(LONG_AGO, reducing=True)
-
-    async def _pause_until(self, time: str, *, reducing: bool) -> None:
         try:
-            for consumer in (REDUCE, OTHER) if reducing else (OTHER,):
-                await self._jetstream().pause_consumer(self._streams.jobs_name, consumer, time)
+            for consumer in (REDUCE, OTHER):
+                await self._jetstream().resume_consumer(self._streams.jobs_name, consumer)
         except (NatsError, APIError, TimeoutError) as exc:
-            raise JournalAway(f"the jobs cannot be paused: {exc!r}") from exc
+            raise JournalAway(f"the jobs cannot be resumed: {exc!r}") from exc
 
     async def run(self) -> None:
         """Take jobs until `stop`; those that reduce risk beside the others."""

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -64,6 +64,8 @@ class Mt4Client:
         self.client = client
         self._last_error = last_error
         self._waiting: set[asyncio.Event] = set()
+        self._told: dict[str, list[asyncio.Future[CommandResult]]] = {}
+        self._hears_results = False
         self._closing = False
         self._connection = connection
         self._subjects = subjects
@@ -190,15 +192,18 @@ class Mt4Client:
             NotConnected: Nothing was sent.
             NoAnswer: Nobody could say what became of it; ask `outcome_of` again later.
         """
-        body = dict(params or {}) | {
-            "id": id_ or new_id(),
-            "deadline": format_time(time.time() + timeout_s),
-        }
+        id_ = id_ or new_id()
+        body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
         subject = self._subjects.trade(self.client, action)
-        try:
-            return await self._request(subject, body, timeout_s)
-        except NoAnswer as exc:
-            return await self._find_out(exc, timeout_s)
+        async with self._listening(id_) as told:
+            asked = asyncio.ensure_future(self._request(subject, body, timeout_s))
+            try:
+                await asyncio.wait((asked, told), return_when=asyncio.FIRST_COMPLETED)
+                return await (told if told.done() else asked)
+            except NoAnswer as exc:
+                return await self._find_out(exc, timeout_s, told)
+            finally:
+                asked.cancel()
 
     async def submit(
         self,
@@ -248,24 +253,35 @@ class Mt4Client:
             NotStored: The queue is full, or there is none.
         """
         id_ = id_ or new_id()
-        told: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
+        async with self._listening(id_) as told:
+            await self.submit(action, params, timeout_s=timeout_s, id_=id_)
+            await asyncio.wait([told], timeout=timeout_s + ANSWER_MARGIN_S)
+            if told.done():
+                return told.result()
+            lost = NoAnswer(id_, f"no result of job {id_} within {timeout_s:g} s")
+            return await self._find_out(lost, timeout_s, told)
 
-        async def note(msg: Msg) -> None:
+    @asynccontextmanager
+    async def _listening(self, id_: str) -> AsyncIterator[asyncio.Future[CommandResult]]:
+        """Hear of a trade's published result: another gateway may tell it than the one asked."""
+        told: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
+        self._told.setdefault(id_, []).append(told)
+        try:
+            if not self._hears_results and self._connection.is_connected:
+                self._hears_results = True
+                results = self._subjects.result(self.client, "*")
+                await self._connection.subscribe(results, cb=self._on_result)
+            yield told
+        finally:
+            self._told[id_].remove(told)
+            if not self._told[id_]:
+                del self._told[id_]
+
+    async def _on_result(self, msg: Msg) -> None:
+        for told in self._told.get(msg.subject.rpartition(".")[2], ()):
             if not told.done():
                 body = decode_published(msg.data, _encoding(msg.data, msg.headers))
                 told.set_result(CommandResult.read(body))
-
-        results = self._subjects.result(self.client, id_)
-        subscription = await self._connection.subscribe(results, cb=note)
-        try:
-            await self.submit(action, params, timeout_s=timeout_s, id_=id_)
-            async with asyncio.timeout(timeout_s + ANSWER_MARGIN_S):
-                return await told
-        except TimeoutError:
-            return await self._find_out(NoAnswer(id_, f"no result of job {id_}"), timeout_s)
-        finally:
-            if self._connection.is_connected:
-                await subscription.unsubscribe()
 
     async def outcome_of(self, id_: str, *, timeout_s: float = 2.0) -> CommandResult | str:
         """Ask what became of a trade: its result, or its state while there is none.
@@ -332,10 +348,14 @@ class Mt4Client:
             raise NoAnswer(id_, f"no answer on {subject} within {timeout_s:g} s{said}") from exc
         return decode_published(reply.data, _encoding(reply.data, reply.headers))
 
-    async def _find_out(self, lost: NoAnswer, patience_s: float) -> CommandResult:
+    async def _find_out(
+        self, lost: NoAnswer, patience_s: float, told: asyncio.Future[CommandResult]
+    ) -> CommandResult:
         """Ask about a trade whose answer did not come, for as long again as it had."""
         until_s = time.monotonic() + patience_s
         while time.monotonic() < until_s:
+            if told.done():
+                return told.result()
             try:
                 known = await self.outcome_of(lost.id)
             except (NoAnswer, NotConnected):
