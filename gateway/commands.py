@@ -412,19 +412,28 @@ class Commands:
             self._waiting.set()
 
     async def drain(self, grace_s: float) -> None:
-        """Stop the intake, deny what has not been sent, and wait for the rest for a while."""
+        """Stop the intake, deny what has not been sent, and wait for the rest for a while.
+
+        What only an absent terminal could tell is not waited for: the next gateway finds it out.
+        """
         self._draining = True
-        for work in self._lanes.remove_where(lambda work: work.exchange is None):
+        for work in self._lanes.remove_where(lambda work: not work.is_left):
             self._in_background(self._finish(work, DRAINED))
+        for work in self._open:
+            if work.alarm is not None and not work.is_left:
+                self._wake(work, Woke())
         try:
             async with asyncio.timeout(grace_s):
-                while self._open or self._driven is not None:
+                while self._driven is not None or any(map(self._is_worth_waiting, self._open)):
                     self._idle.clear()
                     self._waiting.set()
                     await self._idle.wait()
                     await asyncio.sleep(DRAIN_POLL_S)
         except TimeoutError:
             log.warning("drain_timed_out open=%d", len(self._open))
+
+    def _is_worth_waiting(self, work: _Work) -> bool:
+        return self._line.is_usable or work.alarm is None or not work.is_left
 
     async def abandon(self) -> None:
         """Deny what has not been sent; `run` must have ended.
@@ -507,6 +516,9 @@ class Commands:
 
     async def _drive(self, work: _Work) -> None:
         """Perform steps until the command is finished or leaves the line to others."""
+        if self._draining and not work.is_left and work.looked is None:
+            await self._finish(work, DRAINED)
+            return
         dialect = self._line.session.dialect
         if work.exchange is None and dialect is None:
             # What it is sent as depends on the terminal, and none has been greeted yet.

@@ -27,9 +27,11 @@ from gateway.core.messages import (
     Purpose,
     Request,
 )
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, JournalAway
+from gateway.journal.streams import Streams
 from gateway.metrics import Metrics
 from gateway.nats_login import connect_options
+from gateway.subjects import Subjects
 from gateway.terminal.line import Line
 from gateway.terminal.zmq import ZmqWire
 
@@ -82,7 +84,8 @@ async def _examine_bus(config: Config, client: Mt4Client) -> AsyncIterator[Findi
     await connection.flush()
     took_ms = 1000 * (time.perf_counter() - started_s)
     yield Finding("ok", f"NATS answers in {took_ms:.1f} ms")
-    yield await _examine_jetstream(connection)
+    async for finding in _examine_jetstream(config, connection):
+        yield finding
     try:
         said = await client.status()
     except NoAnswer:
@@ -91,15 +94,35 @@ async def _examine_bus(config: Config, client: Mt4Client) -> AsyncIterator[Findi
     else:
         link = said["terminal"]["link"]
         yield Finding("ok", f"a gateway runs: {said['role']}, terminal link {link}")
+        if said["halted"]:
+            yield Finding("warning", f"trading is halted: {said['halted']}", "mt4-gateway resume")
+        if said["journal"] != "ok":
+            yield Finding("failed", f"journal: {said['journal']}", "see the gateway's log")
 
 
-async def _examine_jetstream(connection: Client) -> Finding:
+async def _examine_jetstream(config: Config, connection: Client) -> AsyncIterator[Finding]:
+    trades = config.policy.trading
     try:
         account = await connection.jetstream().account_info()
     except (NatsError, TimeoutError) as exc:
+        what = "nothing can be traded" if trades else "no last tick is kept"
         cure = "start nats-server with -js, and allow $JS.API.> to this user"
-        return Finding("warning", f"no JetStream, so no last tick is kept: {exc!r}", cure)
-    return Finding("ok", f"JetStream answers ({account.streams} streams)")
+        yield Finding("failed" if trades else "warning", f"no JetStream, so {what}: {exc!r}", cure)
+        return
+    yield Finding("ok", f"JetStream answers ({account.streams} streams)")
+    makes_them = config.journal.provision == "create"
+    settings = config.journal.model_copy(update={"provision": "verify"})
+    try:
+        names = Subjects(config.bus.prefix, config.terminal.name)
+        await Streams(names, settings).ensure(connection)
+    except ConfigError as exc:
+        cure = "the gateway makes or mends it at its start" if makes_them else "make it so"
+        for problem in exc.problems:
+            yield Finding("warning" if makes_them else "failed", problem, cure)
+    except JournalAway as exc:
+        yield Finding("failed", str(exc), "allow $JS.API.> to this user")
+    else:
+        yield Finding("ok", "journal, jobs and dead letters are as they must be")
 
 
 async def _examine_terminal(config: Config, patience_s: float) -> AsyncIterator[Finding]:
