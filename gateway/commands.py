@@ -583,6 +583,8 @@ class Commands:
     async def _is_recorded(self, work: _Work) -> bool:
         """Have a trade in the journal before its frame leaves; False when it must not leave."""
         command, exchange = work.command, work.exchange
+        if not self._line.is_usable:
+            return False  # what is recorded and never sent is `unknown` at the existing server
         if not work.recorded:
             assert exchange is not None
             assert exchange.dialect is not None

@@ -167,6 +167,7 @@ class JetStreamJournal:
         self.term = 0
         self.mark = 0
         self._counted = 0
+        self._kept_mark = 0
         self.went_back: str | None = None
         self._forgiven = 0
         self._told = 0
@@ -188,8 +189,11 @@ class JetStreamJournal:
         subject = f"{self._subjects.journal_base}.term"
         last = await self._records.read(subject)
         said = json.loads(last.data or b"") if last else {"term": 0, "mark": 0}
-        latest = await self._records.read(f"{self._subjects.journal_base}.sent.>")
-        self.mark = max(said["mark"], json.loads(latest.data or b"")["mark"] if latest else 0)
+        for name in ("sent.>", "mark"):
+            latest = await self._records.read(f"{self._subjects.journal_base}.{name}")
+            marks = [said["mark"], json.loads(latest.data or b"")["mark"] if latest else 0]
+            said["mark"] = max(marks)
+        self.mark = self._kept_mark = said["mark"]
         self._counted = self.mark
         self.term = said["term"] + 1
         at = format_time(time.time())
@@ -416,6 +420,18 @@ class JetStreamJournal:
 
     # ---- a journal that went back in time -----------------------------------------------
 
+    async def keep_mark(self) -> None:
+        """Write the mark down where it does not age, unlike the trades that it counts.
+
+        Raises:
+            JournalAway: It could not be stored.
+        """
+        if self.mark != self._kept_mark:
+            mark = self.mark
+            body = json.dumps({"mark": mark}).encode()
+            await self._write(f"{self._subjects.journal_base}.mark", body, {})
+            self._kept_mark = mark
+
     def ledger_knows(self, mark: int) -> None:
         """Compare with what the terminal's ledger was told: it never forgets."""
         self._told = mark
@@ -471,7 +487,7 @@ def sent_of(key: CommandId, body: Mapping[str, Json]) -> Sent:
         received_s=received_at_s + to_monotonic_s,
         received_at_s=received_at_s,
         deadline_s=parse_time(body["deadline_at"]) + to_monotonic_s,
-        trace=body["trace"],
+        trace=body.get("trace"),
     )
     dialect = Dialect(body["dialect"])
     return Sent(command, dialect, body["ledger"], body["raw"], tuple(body["notes"]))

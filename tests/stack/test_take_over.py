@@ -201,8 +201,8 @@ async def test_halt_outlives_the_gateway(nats_server: NatsServer) -> None:
 async def test_nothing_accepted_before_a_halt_is_sent_after_it(nats_server: NatsServer) -> None:
     """What waits in the lanes is denied when its turn comes."""
     async with Stack(nats_server.url) as stack:
-        stack.terminal.faults.add_spec("slow:DO_ORDER_SEND:1:300ms")
-        first = asyncio.create_task(stack.buy())
+        stack.terminal.faults.add_spec("slow:DO_ORDER_SEND:1:1s")
+        first = asyncio.create_task(stack.buy())  # answered late: its terminal is busy
         await eventually(lambda: stack.app.line.current_action == "DO_ORDER_SEND")
         second = asyncio.create_task(stack.buy())
         await eventually(lambda: stack.metric("queue_depth", lane="trade"))
@@ -331,3 +331,17 @@ async def test_journal_that_went_back_halts(nats_server: NatsServer) -> None:
 
         assert "went back in time" in (denied.error or {})["message"]
         assert resumed.succeeded
+
+
+async def test_lease_that_the_server_keeps_for_ever_is_taken(nats_server: NatsServer) -> None:
+    """As one did that was killed: its record stays, and nobody renews it."""
+    async with Stack(nats_server.url, **HA) as stack:
+        await kill(stack)
+        jetstream = stack.client.connection.jetstream()
+        record = await jetstream.get_last_msg("mt4j_demo", "mt4j.demo.lease")
+        await stack.client.connection.publish("mt4j.demo.lease", record.data or b"")  # without TTL
+        async with Pair(stack) as pair:
+            await pair.takes_over()
+            result = await stack.buy()
+
+            assert result.succeeded
