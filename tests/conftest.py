@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     tools = [str(tool) for tool in marker.args]
     if os.environ.get("MT4GW_TEST_SYSTEM") != "1":
         pytest.skip(f"needs system packages ({', '.join(tools)}): run by `make test-all`")
-    missing = [tool for tool in tools if shutil.which(tool) is None]
+    missing = [tool for tool in tools if not _is_there(tool)]
     if missing:
         pytest.fail(f"not installed: {', '.join(missing)}", pytrace=False)
+
+
+def _is_there(tool: str) -> bool:
+    """Look for a program, or for `python:MODULE` (of requirements-deploy.lock)."""
+    kind, _, module = tool.partition(":")
+    return find_spec(module) is not None if kind == "python" else shutil.which(tool) is not None
 
 
 @pytest.fixture(scope="session")
