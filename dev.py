@@ -93,9 +93,8 @@ def run_folder(folder: str, *arguments: str) -> int:
 
 def check() -> int:
     """Check format, lint and types; stop at the first that fails."""
-    typed = [
-        path for path in ("gateway", "tests", "bench", "dev.py") if (ROOT / path).exists()
-    ]
+    folders = ("gateway", "tests", "bench", "deploy", "dev.py")
+    typed = [path for path in folders if (ROOT / path).exists()]
     return (
         run("-m", "ruff", "format", "--check")
         or run("-m", "ruff", "check")
