@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,7 +28,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _is_there(tool: str) -> bool:
     """Look for a program, or for `python:MODULE` (of requirements-deploy.lock)."""
     kind, _, module = tool.partition(":")
-    return find_spec(module) is not None if kind == "python" else shutil.which(tool) is not None
+    if kind == "python":
+        return find_spec(module) is not None
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return shutil.which(tool, path=beside) is not None
 
 
 @pytest.fixture(scope="session")
