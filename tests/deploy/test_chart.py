@@ -223,7 +223,7 @@ def test_secrets_stay_out_of_the_objects() -> None:
 
     assert "beta-nats" == volume["secret"]["secretName"]
     assert (
-        "/run/secrets/mt4-gateway/nats.credentials/credentials"
+        "/run/secrets/mt4-gateway/nats.credentials/beta.creds"
         == variables["MT4GW_NATS__CREDENTIALS"]
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sys
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ from tests.deploy.waiting import wait_until
 from tests.support import containers
 from tests.support.nats_server import NatsServer
 from tests.support.net import free_port
+from tests.support.nkeys import Key
 
 pytestmark = [
     pytest.mark.system("buildah", "podman", "runc", "debootstrap", "python:helm_python"),
@@ -65,9 +67,14 @@ class Cluster:
         containers.run("podman", "play", "kube", str(file))
 
     def remove(self) -> None:
-        """Remove all of them."""
+        """Remove all of them, with the volumes that podman made for their files."""
         for file in self._played:
             containers.run("podman", "play", "kube", "--down", str(file), check=False)
+            for each in yaml.safe_load_all(file.read_text(encoding="utf-8")):
+                if each["kind"] in ("ConfigMap", "Secret"):
+                    name = each["metadata"]["name"]
+                    containers.run("podman", "volume", "rm", "--force", name, check=False)
+                    containers.run("podman", "secret", "rm", name, check=False)
 
 
 @pytest.fixture
@@ -84,32 +91,12 @@ async def test_rendered_pod_trades(
     """Chart, image, configuration and variables together: a command over the bus succeeds."""
     http = free_port()
     release = f"gw{http}"
-    values: dict[str, Any] = {
-        "image": {
-            "repository": image.rpartition(":")[0],
-            "tag": image.rpartition(":")[2],
-            "pullPolicy": "Never",
-        },
-        "hostNetwork": True,
-        "httpPort": http,
-        "config": {
-            "nats": {"servers": [own_nats_server.url]},
-            "policy": {"trading": True, "maximum_lots": 0.5},
-        },
-        "terminals": [{"name": "demo", "requestEndpoint": simulator}],
-        "resources": {"limits": {"memory": "256Mi"}},
-        "probes": {"startup": EXEC_PROBE, "liveness": EXEC_PROBE, "readiness": EXEC_PROBE},
-    }
-    found = manifests(values, name=release)
+    found = manifests(pod_values(image, own_nats_server.url, simulator, http), name=release)
     configuration = only(found, "ConfigMap")
-    deployment = only(found, "Deployment")
-    # podman takes no ports on the node's network; in a cluster they are only names there.
-    del deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
-    cluster.apply("gateway", [configuration, deployment])
-    container = f"{release}-mt4-gateway-demo-pod-0-gateway"  # how podman names it
+    cluster.apply("gateway", [configuration, portless(found)])
 
     def said() -> str:
-        return containers.run("podman", "logs", container, check=False)
+        return logs(release)
 
     wait_until(lambda: fetch(http, "/readyz")[0] == 200, said)
     wait_until(lambda: "terminal_up 1.0" in fetch(http, "/metrics")[1], said)
@@ -123,7 +110,69 @@ async def test_rendered_pod_trades(
 
     assert "succeeded" == opened.outcome
     assert "denied" == refused.outcome, "the limit of the values did not reach the gateway"
-    assert "0" == code, containers.run("podman", "logs", tester)
+    assert "0" == code, containers.log_of(tester)
+
+
+async def test_secret_reaches_the_pod_as_a_file(
+    image: str, simulator: str, cluster: Cluster, tmp_path: Path
+) -> None:
+    """An nkey from an existing Secret logs in; the server refuses everybody else."""
+    user = Key("user")
+    config = tmp_path / "nats.conf"
+    config.write_text(f"authorization {{ users: [{{nkey: {user.public}}}] }}", encoding="utf-8")
+    server = NatsServer(tmp_path, "-c", str(config))
+    server.start()
+    http = free_port()
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": f"login{http}"},
+        "data": {"seed": base64.b64encode(user.seed.encode()).decode()},
+    }
+    values = pod_values(image, server.url, simulator, http)
+    values["secrets"] = [{"config": "nats.nkey", "secretName": f"login{http}", "secretKey": "seed"}]
+    found = manifests(values, name=f"gw{http}")
+    try:
+        cluster.apply("gateway", [secret, only(found, "ConfigMap"), portless(found)])
+        wait_until(lambda: fetch(http, "/readyz")[0] == 200, lambda: logs(f"gw{http}"))
+    finally:
+        cluster.remove()
+        server.stop()
+
+
+def pod_values(image: str, nats_url: str, terminal: str, http: int) -> dict[str, Any]:
+    """Make values for a gateway on this machine's network."""
+    return {
+        "image": {
+            "repository": image.rpartition(":")[0],
+            "tag": image.rpartition(":")[2],
+            "pullPolicy": "Never",
+        },
+        "hostNetwork": True,
+        "httpPort": http,
+        "config": {
+            "nats": {"servers": [nats_url]},
+            "policy": {"trading": True, "maximum_lots": 0.5},
+        },
+        "terminals": [{"name": "demo", "requestEndpoint": terminal}],
+        "resources": {"limits": {"memory": "256Mi"}},
+        "probes": {"startup": EXEC_PROBE, "liveness": EXEC_PROBE, "readiness": EXEC_PROBE},
+    }
+
+
+def portless(found: list[Manifest]) -> Manifest:
+    """Take the Deployment without ports: podman takes none on the node's network.
+
+    In a cluster they are only names there.
+    """
+    deployment = only(found, "Deployment")
+    del deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
+    return deployment
+
+
+def logs(release: str) -> str:
+    """Return what the gateway wrote; the name is how podman names it."""
+    return containers.log_of(f"{release}-mt4-gateway-demo-pod-0-gateway")
 
 
 def fetch(port: int, path: str) -> tuple[int, str]:

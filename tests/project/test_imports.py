@@ -66,6 +66,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 # The only files that may import a library (patterns; `*` includes sub-folders).
 LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("gateway/status.py",),
+    "nacl": ("gateway/nats_login.py",),
     "nats": ("gateway/bus.py", "gateway/journal.py", "gateway/client/*", "gateway/doctor.py"),
     "prometheus_client": ("gateway/metrics.py",),
     "rich": ("gateway/cli*", "gateway/demo*"),

@@ -133,6 +133,19 @@ def size_bytes(image: str) -> int:
     return int(json.loads(run("podman", "image", "inspect", image))[0]["Size"])
 
 
+def log_of(container: str) -> str:
+    """Return what a container wrote, on both of its outputs."""
+    done = subprocess.run(
+        ["podman", "logs", container],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
 class Container:
     """One container of an image, under the restrictions a cluster would put on it.
 
@@ -191,15 +204,7 @@ class Container:
 
     def log(self) -> str:
         """Return what it wrote."""
-        done = subprocess.run(
-            ["podman", "logs", self.name],
-            env=environment(),
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-        return done.stdout + done.stderr
+        return log_of(self.name)
 
     def remove(self) -> None:
         """Remove it, running or not."""

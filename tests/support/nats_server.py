@@ -25,9 +25,10 @@ def nats_server_path() -> str:
 
 
 class NatsServer:
-    """One server process; port and store stay the same over restarts."""
+    """One server process; port, store and arguments stay the same over restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        self._arguments = arguments
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.log = folder / "nats-server.log"
@@ -42,7 +43,7 @@ class NatsServer:
         jetstream = ("-js", "-sd", str(self._store))
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [nats_server_path(), *address, *jetstream], stdout=log, stderr=log
+                [nats_server_path(), *address, *jetstream, *self._arguments], stdout=log, stderr=log
             )
         self._wait_until_ready(self._process)
 

@@ -172,9 +172,10 @@ yes
   secret:
     secretName: {{ $secret.secretName | quote }}
     defaultMode: 0440
+    optional: false
     items:
       - key: {{ $secret.secretKey | quote }}
-        path: {{ last (splitList "." $key) }}
+        path: {{ $secret.secretKey | quote }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -202,7 +203,7 @@ yes
 {{- range $key, $secret := include "mt4-gateway.secrets" . | fromYaml }}
 - name: {{ include "mt4-gateway.variable" $key }}
 {{- if include "mt4-gateway.isFile" $key }}
-  value: /run/secrets/mt4-gateway/{{ $key }}/{{ last (splitList "." $key) }}
+  value: {{ printf "/run/secrets/mt4-gateway/%s/%s" $key $secret.secretKey | quote }}
 {{- else }}
   valueFrom:
     secretKeyRef:
