@@ -63,8 +63,9 @@ Each terminal gets a Deployment, a ConfigMap and a Service, named `<release>-mt4
 changed configuration restarts its gateway alone. A gateway that restarts ends the trade on the
 channel first, within ten seconds.
 
-* **Two gateways never share a terminal.** Without `ha.enabled` there is one pod per terminal, and the
-  old one goes before the new one comes. The terminal itself fences off all but the last to claim it.
+* **One gateway serves a terminal.** With `ha.enabled` others wait for its lease. Without, there is one
+  pod, and the old one goes before the new one comes. A terminal of dialect *bridge* obeys only the last
+  gateway that claimed it.
 * **Unknown keys are refused**, also those of `config`, with their path. So are a name or an endpoint
   used twice, two ways to log in, two monitors, and a NetworkPolicy to a host name.
 * **No cluster rights.** There is no role, and the pods get no token.

@@ -17,7 +17,8 @@ DNS_NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 ENDPOINT = r"^tcp://(\*|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?):[0-9]{1,5}$"
 DURATION = r"^([1-9][0-9]{0,4}(ms|s|m|h))?$"
 CIDR = r"^[0-9a-fA-F.:]+/[0-9]{1,3}$"
-MARKS = r"^[^\x00-\x1f\x7f]*$"
+MARKS = r"^[^\x00-\x1f\x7f-\x9f" + "\ufeff\ufffe\uffff" + "]*$"
+"""One line of what YAML can hold; Helm drops silently what it cannot."""
 
 # What the chart sets itself, and what has no place in a ConfigMap.
 NOT_IN_VALUES = {
@@ -63,7 +64,7 @@ QUANTITY = {"type": ["integer", "string"], "minimum": 0, "pattern": r"^([0-9]+%?
 ANNOTATIONS: Schema = {
     "type": "object",
     "propertyNames": {"pattern": LABEL_NAME},
-    "additionalProperties": {"type": "string"},
+    "additionalProperties": text(r"^([^\x00-\x1f\x7f-\x9f" + "\ufeff\ufffe\uffff" + r"]|[\t\n])*$"),
 }
 LABELS: Schema = ANNOTATIONS | {"additionalProperties": text(LABEL_VALUE)}
 
@@ -174,6 +175,8 @@ def _is_secret(field: Schema) -> bool:
 def _plain(field: Schema) -> Schema:
     """Drop titles and defaults: the default is the gateway's, and is documented there."""
     kept = {key: value for key, value in field.items() if key not in ("title", "default")}
+    if "anyOf" in kept:
+        kept["anyOf"] = [_plain(one) for one in kept["anyOf"]]
     if kept.get("type") == "array":
         kept["items"] = _plain(kept["items"])
     if kept.get("type") == "string" and not {"pattern", "enum", "const"} & set(kept):

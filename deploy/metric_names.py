@@ -6,21 +6,11 @@ import re
 
 from gateway.metrics import PREFIX, Metrics
 
-TO_COME = {
-    "journal_write_seconds": "histogram",
-    "jobs_pending": "gauge",
-    "jobs_redelivered_total": "counter",
-    "dead_letters_total": "counter",
-    "lease_renewal_failures_total": "counter",
-    "active_transitions_total": "counter",
-}
-"""Of the public contract, not in the code yet: panels and alerts wait for them. Kinds by name."""
-
 NAME = re.compile(rf"\b({PREFIX}[a-z_]+|process_[a-z_]+)\b")
 
 
 def kinds() -> dict[str, str]:
-    """Return the kind of every metric by its name: of the code, then those to come."""
+    """Return the kind of every metric by its name: the gateway's and the process'."""
     found = {one.name: one.kind for one in Metrics().catalogue}
     process = {
         "process_start_time_seconds": "gauge",
@@ -29,7 +19,7 @@ def kinds() -> dict[str, str]:
         "process_open_fds": "gauge",
         "process_max_fds": "gauge",
     }
-    return {PREFIX + name: kind for name, kind in TO_COME.items()} | process | found
+    return process | found
 
 
 def used(expression: str) -> set[str]:
@@ -43,8 +33,3 @@ def _whole(name: str, known: dict[str, str]) -> str:
         if known.get(name.removesuffix(part)) == "histogram":
             return name.removesuffix(part)
     return name
-
-
-def waits(expression: str) -> bool:
-    """Tell whether an expression needs a metric that is still to come."""
-    return bool({name.removeprefix(PREFIX) for name in used(expression)} & set(TO_COME))

@@ -78,11 +78,23 @@ order: the current price), `open_time`, `close_time`, `expiration`, `sl`, `tp`, 
 `1970.01.01 00:00:00` means never.
 
 Beside them the gateway puts `order_type_name` (`OP_BUY`), and `open_time_utc`, `close_time_utc`,
-`expiration_utc`, RFC 3339: null for never, and where the broker's offset from UTC is not known (the
-existing server does not tell it).
+`expiration_utc`, RFC 3339: null for never, and while the broker's offset from UTC is not known.
+
+The offset is measured where quotes move: the gateway looks at the time of the last quote, in the
+heartbeats of dialect `bridge` and in each `GET_SYMBOL_TICK` (so, at the existing server, name
+`terminal.poll_symbols`), and believes two moves at least ten seconds apart that agree on a quarter
+of an hour. Until then it is what a terminal of dialect `bridge` said in its greeting; else, on a
+weekend too, the times in UTC are null. It is today's offset: a time from before the last change of
+the clocks is an hour off. `control.status` shows it, `terminal.broker_offset_s`.
 
 A close or delete answers `{{"ticket": 1001, "text": "Closed order # 1001", "order": null}}`. Where
 the reply was lost and the effect was found (`resolved`), `order` is that order, and `text` is null.
+
+`DO_CLOSE_ALL` answers with one object per position, `{{"ticket": 1001, "closed": true}}`, or
+`false` with `error_code` and `error_message`. If some stay open, it is `succeeded` with a `warning`
+that names them; if all do, `rejected` (`NONE_CLOSED`); if the fate of one is in doubt, `unknown`,
+with the tickets to look at in `warning`. Pending orders stay. Where `policy.symbols` lists what may
+be traded, it must name a `symbol`.
 """
 
 # What a parameter means where its own model does not say. The order: as a reader needs it.

@@ -1,7 +1,7 @@
 """Start reading here: what the service is made of, and the two flows through it.
 
     flow 1   NATS command -> Bus -> Commands.accept -> lanes -> Commands.run -> Line -> MT4
-             NATS result  <- Bus <- Journal <-----------------------------------'
+             NATS result  <- Journal <------------------------------------------'
     flow 2   MT4 -> feed -> Ticks -> Bus -> NATS tick
 
 `run` builds every object, starts one task each, and stops them in order.
@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from gateway import __version__
 from gateway.actions import ACTIONS
@@ -25,9 +28,13 @@ from gateway.commands import Commands
 from gateway.config import Config
 from gateway.core.messages import Dialect, Json, Outcome, Reply, Request, Result
 from gateway.envelope import Encoding, cause_body, format_time
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, JournalAway, StartOver
 from gateway.events import OrderWatch
-from gateway.journal import MemoryJournal
+from gateway.jobs import Jobs
+from gateway.journal.lease import Lease
+from gateway.journal.records import Records
+from gateway.journal.streams import Streams
+from gateway.journal.trades import Inheritance, JetStreamJournal
 from gateway.metrics import Metrics
 from gateway.replies import event_shown
 from gateway.status import StatusServer, watch_loop_lag
@@ -38,31 +45,71 @@ from gateway.ticks import Ticks
 log = logging.getLogger(__name__)
 
 DRAIN_GRACE_S = 10.0
-"""How long SIGTERM waits for the trade on the channel before reporting it as unknown."""
+"""How long SIGTERM waits for the trade on the channel before leaving it to the next gateway."""
+
+JOURNAL_RETRY_S = 2.0
+"""How often JetStream is looked for where there is none."""
+
+STEP_DOWN_PAUSE_S = 1.0
+"""How long a gateway that stepped down leaves the lease to others."""
+
+Raised = TypeVar("Raised", bound=BaseException)
+
+
+class Role(StrEnum):
+    """What this gateway is to its terminal now."""
+
+    STARTING = "starting"
+    STANDBY = "standby"
+    ACTIVE = "active"
+    READING = "reading"  # without JetStream: nothing is traded
 
 
 class App:
-    """One gateway for one terminal."""
+    """One gateway for one terminal, for one turn of being active.
 
-    def __init__(self, config: Config) -> None:
+    Args:
+        metrics: Those of earlier turns in the same process go on counting.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics | None = None) -> None:
         self.config = config
         self.started_at_s = time.time()
-        self.metrics = Metrics(symbols=config.ticks.symbols, actions=ACTIONS)
+        self.instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        self.metrics = metrics or Metrics(symbols=config.ticks.symbols, actions=ACTIONS)
+        self.role = Role.STARTING
         self.bus = Bus(config, self.metrics)
+        names = self.bus.subjects
+        self.streams = Streams(names, config.journal)
+        records = Records(self.bus.client, self.streams.journal_name)
+        ttl_s = config.ha.lease_ttl_s
+        self.lease = Lease(records, names, self.metrics, holder=self.instance, ttl_s=ttl_s)
+        self.journal = JetStreamJournal(
+            records,
+            names,
+            self.metrics,
+            encoding=self.bus.encoding,
+            retention_days=config.journal.retention_days,
+            holds_lease=self.lease.is_held,
+        )
         self.line = Line(
             ZmqWire(config.terminal.request_endpoint),
             config.terminal,
             self.metrics,
-            claims=config.policy.trading,
+            journal=self.journal,
+            claims=lambda: config.policy.trading and self.lease.is_held(),
             on_stray=self._stray,
             on_change=self._terminal_changed,
         )
-        self.commands = Commands(
-            config,
-            self.line,
-            MemoryJournal(config.journal.remembered),
+        self.commands = Commands(config, self.line, self.journal, self.metrics)
+        self.jobs = Jobs(
+            self.bus.client,
+            self.streams,
+            names,
             self.metrics,
-            on_result=self.bus.publish_result,
+            read=self.bus.read_job,
+            accept=self.commands.accept,
+            publish_denial=self.bus.publish_denial,
         )
         self.ticks = Ticks(
             Encoding.MSGPACK if config.ticks.encoding == "msgpack" else Encoding.JSON,
@@ -76,7 +123,7 @@ class App:
         )
         self._feed: ZmqFeed | None = None
         self._stopping = asyncio.Event()
-        self._serving = False
+        self._steps_down = False
 
     # ---- life ---------------------------------------------------------------------------
 
@@ -84,11 +131,11 @@ class App:
         """Serve until `stop`.
 
         Raises:
+            StartOver: Another gateway is active now, or may be.
             TransportError: NATS has closed the connection for good.
-            Deposed: Another gateway has claimed the terminal.
+            ConfigError: A stream is not as it must be.
         """
         await self.status.start()
-        self.line.open()
         try:
             async with asyncio.TaskGroup() as tasks:
                 service = [
@@ -105,12 +152,16 @@ class App:
                 for task in service:
                     task.cancel()
         finally:
+            self.metrics.is_active(False)
             await self.commands.abandon()
+            await self.lease.release()
             await self.bus.close()
             if self._feed is not None:
                 self._feed.close()
             self.line.close()
             await self.status.stop()
+        if self._steps_down:
+            raise StartOver("told to step down", STEP_DOWN_PAUSE_S)
 
     def stop(self) -> None:
         """Begin an orderly end."""
@@ -118,18 +169,102 @@ class App:
 
     async def _serve_bus(self) -> None:
         await self.bus.connect()
-        await self.bus.serve(self.commands.accept, self.commands.state_of, self.describe)
-        self._open_feed()  # not before: ticks that nobody can take would only be conflated
-        self._serving = True
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.bus.watch(), name="bus-watch")
+            if await self._has_journal():
+                await self._take_turn(tasks)
+            else:
+                await self._only_read()
+
+    async def _has_journal(self) -> bool:
+        try:
+            await self.streams.ensure(self.bus.client)
+        except JournalAway as exc:
+            log.warning("no_journal trading=off cause=%s", exc)
+            return False
+        return True
+
+    async def _only_read(self) -> None:
+        """Serve reads and ticks; begin again when there is a journal.
+
+        Raises:
+            StartOver: There is one now.
+        """
+        await self._open(Role.READING)
+        while not await self._has_journal():  # noqa: ASYNC110 - only asking tells
+            await asyncio.sleep(JOURNAL_RETRY_S)
+        raise StartOver("JetStream answers now")
+
+    async def _take_turn(self, tasks: asyncio.TaskGroup) -> None:
+        """Stand by until the lease is ours; then take over, and only then take commands in."""
+        self.role = Role.STANDBY
+        log.info("gateway_stands_by terminal=%s", self._name)
+        await self.lease.acquire()
+        tasks.create_task(self.lease.keep(), name="lease")
+        inheritance = await self._inherit()
+        self.commands.inherit(inheritance)
+        await self._open(Role.ACTIVE)
         self.metrics.is_active(True)
+        tasks.create_task(self.jobs.run(), name="jobs")
+        tasks.create_task(self._halt_if_it_went_back(), name="journal")
+        tasks.create_task(self.commands.watch(), name="watch")
+
+    async def _inherit(self) -> Inheritance:
+        while True:
+            try:
+                inheritance = await self.journal.take_over(self.instance)
+                await self.jobs.reset()
+            except JournalAway as exc:
+                log.warning("take_over_failed cause=%s", exc)
+                await asyncio.sleep(JOURNAL_RETRY_S)
+            else:
+                return inheritance
+
+    async def _open(self, role: Role) -> None:
+        """Meet the terminal and take commands in."""
+        self.line.open()
+        await self.bus.serve(
+            self.commands.accept, self.commands.state_of, self.describe, self._control
+        )
+        self._open_feed()  # not before: ticks that nobody can take would only be conflated
+        self.role = role
         self.bus.post_event("gateway", self._gateway_event("started"))
-        log.info("gateway_serving terminal=%s subjects=%s.>", self._name, self.bus.subjects.base)
-        await self.bus.watch()
+        log.info(
+            "gateway_serving terminal=%s role=%s subjects=%s.>",
+            self._name,
+            role,
+            self.bus.subjects.base,
+        )
+
+    async def _halt_if_it_went_back(self) -> None:
+        """Make it last what the journal found when the terminal was greeted."""
+        while True:
+            await asyncio.sleep(JOURNAL_RETRY_S)
+            if self.journal.went_back is not None and self.journal.halted is None:
+                with suppress(JournalAway):  # nothing is sent meanwhile; tried again
+                    await self._control("halt", {"reason": self.journal.went_back})
+
+    async def _control(self, verb: str, body: dict[str, Json]) -> dict[str, Json]:
+        """Do what an operator says; raises `JournalAway` when it would not last."""
+        match verb:
+            case "halt":
+                await self.journal.halt(str(body.get("reason", "no reason was given")))
+                await self.jobs.pause(reducing=not self.config.policy.halt_allows_reducing)
+            case "resume":
+                await self.journal.resume()
+                await self.jobs.go_on()
+            case _:
+                self._steps_down = True
+                self.stop()
+        log.warning("gateway_told verb=%s body=%s", verb, body)
+        self.bus.post_event("gateway", self._gateway_event(verb))
+        return self.describe()
 
     async def _drain(self) -> None:
         log.info("gateway_draining")
-        self._serving = False
-        self.bus.post_event("gateway", self._gateway_event("stopping"))
+        if self.role is Role.ACTIVE:
+            self.bus.post_event("gateway", self._gateway_event("stopping"))
+        self.jobs.stop()
         await self.commands.drain(DRAIN_GRACE_S)
 
     def _open_feed(self) -> None:
@@ -203,7 +338,7 @@ class App:
             return ["the gateway is shutting down"]
         if not self.bus.is_connected:
             return [f"no connection to NATS: {self.bus.last_error or 'trying'}"]
-        return [] if self._serving else ["not subscribed yet"]
+        return ["not subscribed yet"] if self.role is Role.STARTING else []
 
     def _gateway_event(self, event: str) -> dict[str, Json]:
         return {
@@ -228,12 +363,16 @@ class App:
     def describe(self) -> dict[str, Json]:
         """Describe the gateway as `/status` and `control.status` do."""
         session, now_s = self.line.session, time.time()
+        refusal, halted = self.journal.refusal(), self.journal.halted
         greeting = session.greeting
         return {
             "version": __version__,
             "started_at": format_time(self.started_at_s),
-            "role": "active" if self._serving else "starting",
-            "halted": False,
+            "instance": self.instance,
+            "role": str(self.role),
+            "halted": halted.reason if halted else False,
+            "term": self.journal.term,
+            "journal": refusal.message if refusal else "ok",
             "trading": self.config.policy.trading,
             "terminal": {
                 "name": self._name,
@@ -244,6 +383,7 @@ class App:
                 "connected": session.connected,
                 "trade_allowed": session.trade_allowed,
                 "epoch": session.epoch,
+                "broker_offset_s": session.broker_offset_s,
             },
             "nats": {
                 "connected": self.bus.is_connected,
@@ -288,9 +428,26 @@ def run(config: Config) -> None:
     """
 
     async def main() -> None:
-        app = App(config)
-        on_signal(app.stop)
-        await app.run()
+        metrics = Metrics(symbols=config.ticks.symbols, actions=ACTIONS)
+        told_to_stop = asyncio.Event()
+        while not told_to_stop.is_set():
+            app = App(config, metrics)
+
+            def stop(app: App = app) -> None:
+                told_to_stop.set()
+                app.stop()
+
+            on_signal(stop)
+            try:
+                await app.run()
+            except* StartOver as group:
+                why = first_of(group)
+                log.warning("gateway_starts_over cause=%s", why)
+                pause_s = why.pause_s
+            else:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(told_to_stop.wait(), pause_s)
 
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         try:
@@ -299,7 +456,13 @@ def run(config: Config) -> None:
             ours, others = group.split(GatewayError)
             if ours is None or others is not None:
                 raise
-            raise ours.exceptions[0] from group
+            raise first_of(ours) from group
+
+
+def first_of(group: BaseExceptionGroup[Raised]) -> Raised:
+    """Return the first exception in a group of groups."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def on_signal(stop: Callable[[], object]) -> None:

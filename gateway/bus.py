@@ -1,8 +1,9 @@
 """The NATS edge: wishes in; results, ticks and events out. Bytes to nouns, errors mapped.
 
-Nothing of ours is ever buffered for a bus that is away, except results of trades, which are
-kept until they are out. A connection that is silent is torn down by a watchdog on the round
-trip; a client that has closed for good ends the process, for nats-py never opens it again.
+Nothing of ours is ever buffered for a bus that is away: results of trades are told by the
+journal's stream once they are stored. A connection that is silent is torn down by a watchdog on
+the round trip; a client that has closed for good ends the process, for nats-py never opens it
+again.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -28,17 +29,17 @@ from gateway.core.messages import Answer, CommandId, Effect, Json, Outcome, Resu
 from gateway.envelope import (
     CLIENT_PATTERN,
     CONTENT_TYPE_HEADER,
-    ERROR_CODE_HEADER,
-    ERROR_HEADER,
     Encoding,
+    decode,
     encode,
     encode_fitting,
     encoding_of,
     error_headers,
     parse_request,
     result_body,
+    service_error,
 )
-from gateway.errors import TransportError
+from gateway.errors import InvalidCommand, JournalAway, TransportError
 from gateway.metrics import Metrics
 from gateway.nats_login import connect_options
 from gateway.subjects import Subjects
@@ -46,12 +47,11 @@ from gateway.subjects import Subjects
 log = logging.getLogger(__name__)
 
 QUEUE_GROUP = "mt4-gateway"
+CONTROL_VERBS = ("halt", "resume", "stepdown")
 RECONNECT_WAIT_S = 0.2
 CONNECT_TIMEOUT_S = 2
 REPEAT_ERROR_S = 60.0
 HEADERS_BYTES = 4096
-KEPT_RESULTS = 100_000
-"""How many results wait for a bus that is away, before the oldest go."""
 
 
 async def _no_answer(_: Result) -> None:
@@ -59,7 +59,9 @@ async def _no_answer(_: Result) -> None:
 
 
 AcceptWish = Callable[[Wish], Awaitable[None]]
-StateOf = Callable[[CommandId], Result | str]
+StateOf = Callable[[CommandId], Awaitable[Result | str]]
+Control = Callable[[str, dict[str, Json]], Awaitable[dict[str, Json]]]
+"""Does what an operator's verb says and tells how things are then."""
 
 
 class Bus:
@@ -76,32 +78,31 @@ class Bus:
         self._last_error_at_s = 0.0
         self._config = config
         self._metrics = metrics
-        self._client = Client()
-        self._encoding = Encoding.MSGPACK if config.bus.encoding == "msgpack" else Encoding.JSON
+        self.client = Client()
+        self.encoding = Encoding.MSGPACK if config.bus.encoding == "msgpack" else Encoding.JSON
         self._inboxes = tuple(f"{prefix}." for prefix in config.bus.inbox_prefixes)
         self._tick_subjects: dict[str, str] = {}
         self._outgoing: list[tuple[str, bytes]] = []
         self._outgoing_bytes = 0
         self._outgoing_there = asyncio.Event()
-        self._results: deque[tuple[str, bytes]] = deque(maxlen=KEPT_RESULTS)
         self._closed = asyncio.Event()
         self._closing = False
 
     @property
     def is_connected(self) -> bool:
         """Tell whether NATS can be talked to now."""
-        return self._client.is_connected
+        return self.client.is_connected
 
     @property
     def server(self) -> str | None:
         """The address of the server that is connected."""
-        url = self._client.connected_url
+        url = self.client.connected_url
         return url.netloc.rpartition("@")[2] if url is not None else None
 
     @property
     def _most_bytes(self) -> int:
         """How long a body may be: the server counts headers as well, and cuts us off above it."""
-        return self._client.max_payload - HEADERS_BYTES
+        return self.client.max_payload - HEADERS_BYTES
 
     # ---- connection ---------------------------------------------------------------------
 
@@ -114,7 +115,7 @@ class Bus:
         options = connect_options(self._config.nats)
         while True:
             try:
-                await self._client.connect(
+                await self.client.connect(
                     list(self._config.nats.servers),
                     name=f"mt4-gateway {self._config.terminal.name}",
                     error_cb=self._on_error,
@@ -157,7 +158,6 @@ class Bus:
         self.last_error = None
         log.info("nats_reconnected server=%s", self.server)
         await self._keep_last_ticks()
-        await self._flush_results()
 
     async def _on_closed(self) -> None:
         self._closed.set()
@@ -173,7 +173,7 @@ class Bus:
             await self._closed.wait()
         finally:
             measuring.cancel()
-        cause = self._client.last_error
+        cause = self.client.last_error
         raise TransportError(f"the connection to NATS was closed for good: {cause!r}")
 
     async def _measure_for_ever(self) -> None:
@@ -183,15 +183,15 @@ class Bus:
             await asyncio.sleep(settings.round_trip_interval_s)
 
     async def _measure(self, timeout_s: float) -> None:
-        if not self._client.is_connected:
+        if not self.client.is_connected:
             return
         started_s = time.perf_counter()
         try:
             async with asyncio.timeout(timeout_s):
-                await self._client.flush(timeout=int(timeout_s) + 1)
+                await self.client.flush(timeout=int(timeout_s) + 1)
         except (TimeoutError, NatsError) as exc:
             log.warning("nats_silent timeout_s=%.1f cause=%r", timeout_s, exc)
-            await self._client.force_reconnect()
+            await self.client.force_reconnect()
             return
         self.round_trip_s = time.perf_counter() - started_s
         self._metrics.nats_round_trip(self.round_trip_s)
@@ -199,14 +199,13 @@ class Bus:
     async def close(self) -> None:
         """Send what is ready and disconnect."""
         self._closing = True
-        if self._client.is_connected:
+        if self.client.is_connected:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await self._flush_results()
-                    await self._client.flush(CONNECT_TIMEOUT_S)
+                    await self.client.flush(CONNECT_TIMEOUT_S)
             except (TimeoutError, NatsError) as exc:
                 log.warning("nats_close cause=%r", exc)
-        closing = asyncio.create_task(self._client.close())
+        closing = asyncio.create_task(self.client.close())
         await asyncio.wait([closing], timeout=CONNECT_TIMEOUT_S)
         if closing.done() and not closing.cancelled() and closing.exception() is not None:
             log.warning("nats_close cause=%r", closing.exception())  # over what was not sent
@@ -214,21 +213,28 @@ class Bus:
     # ---- inbound ------------------------------------------------------------------------
 
     async def serve(
-        self, accept: AcceptWish, state_of: StateOf, status: Callable[[], dict[str, Json]]
+        self,
+        accept: AcceptWish,
+        state_of: StateOf,
+        status: Callable[[], dict[str, Json]],
+        control: Control,
     ) -> None:
         """Subscribe: from here on commands come in."""
-        self._accept, self._state_of, self._status = accept, state_of, status
+        self._accept, self._state_of = accept, state_of
+        self._status, self._control = status, control
         await self._keep_last_ticks()
-        subscribe, names = self._client.subscribe, self.subjects
+        subscribe, names = self.client.subscribe, self.subjects
         await subscribe(names.query("*"), queue=QUEUE_GROUP, cb=self._on_query)
         await subscribe(names.trade("*", "*"), queue=QUEUE_GROUP, cb=self._on_trade)
         await subscribe(names.command("*", "*"), queue=QUEUE_GROUP, cb=self._on_question)
+        for verb in CONTROL_VERBS:
+            await subscribe(names.control(verb), queue=QUEUE_GROUP, cb=self._on_control)
         await self._announce_service()
         # The flush's PING would overtake the SUBs that wait for the flusher's turn: see
         # tests/stack/test_nats_facts.py.
         await asyncio.sleep(0)
         try:
-            await self._client.flush(CONNECT_TIMEOUT_S)
+            await self.client.flush(CONNECT_TIMEOUT_S)
         except (NatsError, TimeoutError) as exc:
             # Subscriptions are made again at the reconnect; `watch` tells if there will be none.
             log.warning("nats_silent cause=%r", exc)
@@ -240,7 +246,7 @@ class Bus:
         """
         names = self.subjects
         service = await add_service(
-            self._client,
+            self.client,
             ServiceConfig(
                 name="mt4-gateway",
                 version=__version__,
@@ -263,32 +269,36 @@ class Bus:
         # A query's client is not in its subject; its inbox tells askers apart for fairness.
         asker = ".".join(msg.reply.split(".")[:2])
         action = msg.subject.rpartition(".")[2]
-        await self._accept(self._wish(msg, action, Effect.QUERY, None, asker))
+        await self._accept(self._asked(msg, action, Effect.QUERY, None, asker))
 
     async def _on_trade(self, msg: Msg) -> None:
         _, client, action = msg.subject.rsplit(".", 2)
-        await self._accept(self._wish(msg, action, Effect.TRADE, client, client))
+        await self._accept(self._asked(msg, action, Effect.TRADE, client, client))
+
+    def _asked(self, msg: Msg, action: str, effect: Effect, client: str | None, asker: str) -> Wish:
+        """Read a message that may want a reply."""
+        if msg.reply and not msg.reply.startswith(self._inboxes):
+            problem = f"the reply subject {msg.reply[:80]!r} is not an inbox (bus.inbox_prefixes)"
+            return Wish(action, effect, client, asker, _no_answer, problem=problem)
+        encoding = encoding_of(msg.data, (msg.headers or {}).get(CONTENT_TYPE_HEADER))
+        answer = self._answer_to(msg.reply, encoding) if msg.reply else _no_answer
+        if effect is Effect.TRADE and not msg.reply:
+            answer = self.publish_denial
+        return replace(self._wish(msg, action, effect, client, asker), answer=answer)
 
     def _wish(self, msg: Msg, action: str, effect: Effect, client: str | None, asker: str) -> Wish:
         """Read a message; what cannot be read becomes a wish with a problem."""
         headers = msg.headers or {}
-        if msg.reply and not msg.reply.startswith(self._inboxes):
-            problem = f"the reply subject {msg.reply[:80]!r} is not an inbox (bus.inbox_prefixes)"
-            return Wish(action, effect, client, asker, _no_answer, problem=problem)
-        encoding = encoding_of(msg.data, headers.get(CONTENT_TYPE_HEADER))
-        answer = self._answer_to(msg.reply, encoding) if msg.reply else _no_answer
-        if effect is Effect.TRADE and not msg.reply:
-            answer = self._publish_denial
         if client is not None and CLIENT_PATTERN.fullmatch(client) is None:
             problem = f"the client {client[:40]!r} must match [a-z0-9-]{{1,32}}"
-            return Wish(action, effect, client, asker, answer, problem=problem)
+            return Wish(action, effect, client, asker, _no_answer, problem=problem)
         said = parse_request(msg.data, headers)
         return Wish(
             action,
             effect,
             client,
             asker,
-            answer,
+            _no_answer,
             params=said.params,
             id=said.id,
             deadline_at_s=said.deadline_at_s,
@@ -309,17 +319,49 @@ class Bus:
         if not msg.reply.startswith(self._inboxes):
             log.warning("question_refused reply=%r", msg.reply[:80])
             return
-        known = self._state_of(CommandId(client, id_))
         encoding = encoding_of(msg.data, (msg.headers or {}).get(CONTENT_TYPE_HEADER))
         body: dict[str, Json]
+        try:
+            known = await self._state_of(CommandId(client, id_))
+        except JournalAway as exc:
+            away = {CONTENT_TYPE_HEADER: str(encoding)} | service_error(503, str(exc))
+            await self._reply(msg.reply, encode({"state": None, "result": None}, encoding), away)
+            return
         if isinstance(known, Result):
-            body = {"state": "finished", "result": result_body(known)}
+            shown, _ = encode_fitting(known, encoding, self._most_bytes)
+            body = {"state": "finished", "result": result_body(shown)}
         else:
             body = {"state": known, "result": None}
         headers: dict[str, str] = {CONTENT_TYPE_HEADER: str(encoding)}
         if known == "not_known":
-            headers |= {ERROR_CODE_HEADER: "404", ERROR_HEADER: "no such command is known"}
+            headers |= service_error(404, "no such command is known")
         await self._reply(msg.reply, encode(body, encoding), headers)
+
+    async def _on_control(self, msg: Msg) -> None:
+        """Do what an operator says."""
+        if not msg.reply.startswith(self._inboxes):
+            log.warning("control_refused reply=%r", msg.reply[:80])
+            return
+        verb = msg.subject.rpartition(".")[2]
+        encoding = encoding_of(msg.data, (msg.headers or {}).get(CONTENT_TYPE_HEADER))
+        headers = {CONTENT_TYPE_HEADER: str(encoding)}
+        try:
+            body = await self._control(verb, decode(msg.data, encoding))
+        except InvalidCommand as exc:
+            body, headers = {"error": str(exc)}, headers | service_error(400, str(exc))
+        except JournalAway as exc:
+            body, headers = {"error": str(exc)}, headers | service_error(503, str(exc))
+        await self._reply(msg.reply, encode(body, encoding), headers)
+
+    def read_job(self, msg: Msg, sequence: int, stored_at_s: float, answer: Answer) -> Wish:
+        """Read a durable trade; without an id it is called by its place in the stream."""
+        _, client, action = msg.subject.rsplit(".", 2)
+        wish = self._wish(msg, action, Effect.TRADE, client, client)
+        deadline_at_s = wish.deadline_at_s
+        if deadline_at_s is None and not self._config.policy.require_deadline:
+            deadline_at_s = stored_at_s + self._config.commands.default_timeout_s
+        id_ = wish.id or f"job-{sequence}"
+        return replace(wish, id=id_, deadline_at_s=deadline_at_s, answer=answer)
 
     async def _on_status(self, request: ServiceRequest) -> None:
         await request.respond(encode(self._status(), Encoding.JSON))
@@ -328,39 +370,24 @@ class Bus:
 
     async def _reply(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
         """Answer a request; nobody waits any more where that fails."""
-        if not self._client.is_connected:
+        if not self.client.is_connected:
             return
         try:
-            await self._client.publish(subject, body, headers=headers)
+            await self.client.publish(subject, body, headers=headers)
         except NatsError as exc:
             log.warning("reply_failed subject=%s bytes=%d cause=%r", subject, len(body), exc)
 
-    async def publish_result(self, result: Result) -> None:
-        """Publish a trade's result on its subject; kept while the bus is away."""
-        subject = self.subjects.result(result.key.client or "-", result.key.id)
-        _, body = encode_fitting(result, self._encoding, self._most_bytes)
-        self._results.append((subject, body))
-        await self._flush_results()
-
-    async def _publish_denial(self, result: Result) -> None:
+    async def publish_denial(self, result: Result) -> None:
         """Tell a trade's refusal where its result is looked for; nobody asked for a reply."""
-        if result.outcome is Outcome.DENIED:
-            await self.publish_result(result)
-
-    async def _flush_results(self) -> None:
-        headers = {CONTENT_TYPE_HEADER: str(self._encoding)}
-        while self._results and self._client.is_connected:
-            subject, body = self._results.popleft()
-            try:
-                await self._client.publish(subject, body, headers=headers)
-            except NatsError as exc:
-                log.warning("result_kept subject=%s cause=%r", subject, exc)
-                self._results.appendleft((subject, body))
-                return
+        if result.outcome is not Outcome.DENIED:
+            return  # it is stored, and told by the journal
+        subject = self.subjects.result(result.key.client or "-", result.key.id)
+        _, body = encode_fitting(result, self.encoding, self._most_bytes)
+        await self._reply(subject, body, {CONTENT_TYPE_HEADER: str(self.encoding)})
 
     def post_event(self, kind: str, body: dict[str, Json]) -> None:
         """Publish an event soon; dropped while the bus is away."""
-        self._post(self.subjects.event(kind), encode(body, self._encoding))
+        self._post(self.subjects.event(kind), encode(body, self.encoding))
 
     def post_tick(self, symbol: str, body: bytes) -> bool:
         """Publish a tick soon; False while the bus is away or falls behind."""
@@ -370,8 +397,8 @@ class Bus:
         return self._post(subject, body)
 
     def _post(self, subject: str, body: bytes) -> bool:
-        backlog = self._outgoing_bytes + self._client.pending_data_size
-        if not self._client.is_connected or backlog > self._config.ticks.backlog_bytes:
+        backlog = self._outgoing_bytes + self.client.pending_data_size
+        if not self.client.is_connected or backlog > self._config.ticks.backlog_bytes:
             return False
         self._outgoing.append((subject, body))
         self._outgoing_bytes += len(body)
@@ -387,7 +414,7 @@ class Bus:
             await self._outgoing_there.wait()
             self._outgoing_there.clear()
             batch, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
-            publish = self._client.publish
+            publish = self.client.publish
             try:
                 for subject, body in batch:
                     await publish(subject, body)
@@ -411,7 +438,7 @@ class Bus:
             num_replicas=1,
         )
         try:
-            await self._client.jetstream().add_stream(stream)
+            await self.client.jetstream().add_stream(stream)
         except BadRequestError as exc:
             log.warning("tick_stream_differs stream=%s cause=%s", stream.name, exc.description)
         except (APIError, NatsError, TimeoutError) as exc:

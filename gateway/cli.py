@@ -11,17 +11,22 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gateway import __version__
+from gateway import __version__, send_words
 from gateway.actions import ACTIONS
 from gateway.config import Config, load
 from gateway.core.messages import Effect, Json
 from gateway.errors import ConfigError, GatewayError
 
+CONTROLS = {
+    "halt": "stop trading, until `resume`",
+    "resume": "allow trading again",
+    "stepdown": "let a standby take over",
+}
 OK, NOT_SUCCEEDED, USAGE, NO_LINK = 0, 1, 2, 3
 CONFIG_VARIABLE = "MT4GW_CONFIG"
 
@@ -29,6 +34,10 @@ CONFIG_VARIABLE = "MT4GW_CONFIG"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     parser = _parser()
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what TAB could mean
+        from gateway.completion import answer  # noqa: PLC0415 - only then
+
+        answer(parser)
     args, rest = parser.parse_known_args(arguments)
     if rest:  # parameters after an option: argparse takes them for strangers
         if not hasattr(args, "params") or any(text.startswith("-") for text in rest):
@@ -71,10 +80,21 @@ def _add_service_commands(commands: Any) -> None:
     doctor = commands.add_parser("doctor", help="look at everything, and say what to do")
     doctor.add_argument("--config", type=Path, help=f"TOML file (or {CONFIG_VARIABLE})")
     doctor.add_argument("--json", action="store_true", help="one JSON object per line")
-    doctor.set_defaults(command=_doctor)
+    doctor.add_argument(
+        "--terminal",
+        action="store_true",
+        dest="walks",
+        help="walk through what only a live terminal shows",
+    )
+    walk = doctor.add_argument_group("with --terminal")
+    walk.add_argument("--yes", action="store_true", help="send its small order, on a demo account")
+    walk.add_argument("--symbol", help="what it buys; default: the one with most ticks")
+    walk.add_argument("--wait", type=float, default=180.0, metavar="SECONDS", help="for your hands")
+    doctor.set_defaults(command=_doctor, nats=None, terminal=None, client="doctor")
 
     sim = commands.add_parser("sim", help="the simulated terminal alone")
-    if "sim" in sys.argv[1:2]:  # its options cost an import that no other command needs
+    words = os.environ.get("COMP_LINE", "").split() or sys.argv
+    if "sim" in words[1:2]:  # its options cost an import that no other command needs
         from gateway.sim.program import add_arguments  # noqa: PLC0415
 
         add_arguments(sim)
@@ -86,15 +106,30 @@ def _add_bus_commands(commands: Any) -> None:
     bus.add_argument("--config", type=Path, help="take servers, login and names from this file")
     bus.add_argument("--nats", metavar="URL", help="instead of nats.servers")
     bus.add_argument("--terminal", metavar="ALIAS", help="instead of terminal.name")
-    bus.add_argument("--client", default="cli", metavar="ALIAS")
+    bus.add_argument("--client", default="cli", metavar="ALIAS", help="who you are (cli)")
     bus.add_argument("--json", action="store_true", help="one JSON object per line")
 
-    send = commands.add_parser("send", parents=[bus], help="one command; prints its result")
+    send = commands.add_parser(
+        "send",
+        parents=[bus],
+        help="one command; prints its result",
+        add_help=False,
+        epilog=send_words.catalogue(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    send.add_argument(
+        "-h", "--help", action=_SendHelp, nargs=0, help="this; or ACTION's parameters"
+    )
     send.add_argument("action", choices=sorted(ACTIONS), metavar="ACTION")
     send.add_argument("params", nargs="*", metavar="key=value")
     send.add_argument("--id", help="the same id again is the same trade")
-    send.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
-    send.set_defaults(command=_on_bus(_send))
+    send.add_argument(
+        "--durable", action="store_true", help="as a job: stored first, done when it can be"
+    )
+    send.add_argument(
+        "--timeout", type=float, default=10.0, metavar="SECONDS", help="its deadline from now (10)"
+    )
+    send.set_defaults(command=_send)
 
     ticks = commands.add_parser("ticks", parents=[bus], help="follow prices")
     ticks.add_argument("symbols", nargs="*", metavar="SYMBOL")
@@ -104,8 +139,15 @@ def _add_bus_commands(commands: Any) -> None:
     results.set_defaults(command=_on_bus(_results))
 
     events = commands.add_parser("events", parents=[bus], help="follow events")
-    events.add_argument("kind", nargs="?", default="*", help="terminal, order, account, gateway")
+    kinds = ["terminal", "order", "account", "gateway"]
+    events.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds))
     events.set_defaults(command=_on_bus(_events))
+
+    for verb, text in CONTROLS.items():
+        control = commands.add_parser(verb, parents=[bus], help=text)
+        if verb == "halt":
+            control.add_argument("--reason", help="is told to whoever asks why")
+        control.set_defaults(command=_on_bus(_control), verb=verb, reason=None)
 
     status = commands.add_parser("status", parents=[bus], help="how the running gateway is")
     status.set_defaults(command=_on_bus(_status))
@@ -118,6 +160,10 @@ def _add_config_commands(commands: Any) -> None:
     check.add_argument("--config", type=Path, help=f"TOML file (or {CONFIG_VARIABLE})")
     check.set_defaults(command=_config_check)
     verbs.add_parser("schema", help="print the JSON Schema").set_defaults(command=_config_schema)
+
+    completion = commands.add_parser("completion", help="let your shell complete words with TAB")
+    completion.add_argument("shell", choices=["bash", "zsh", "fish"])
+    completion.set_defaults(command=_completion)
 
 
 # ---- the service ------------------------------------------------------------------------
@@ -151,22 +197,38 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    if args.walks:
+        return _on_bus(_walk_terminal)(args)
     from gateway.doctor import examine  # noqa: PLC0415
 
-    config = _configuration(args)
+    return asyncio.run(_report(examine(_configuration(args)), as_json=args.json))
 
-    async def report() -> int:
-        worst = OK
-        async for finding in examine(config):
-            worst = NO_LINK if finding.level == "failed" else worst
-            if args.json:
-                print(json.dumps(asdict(finding)), flush=True)
-            else:
-                cure = f"\n         -> {finding.cure}" if finding.cure else ""
-                print(f"{finding.level:<8} {finding.what}{cure}", flush=True)
-        return worst
 
-    return asyncio.run(report())
+async def _walk_terminal(client: Any, args: argparse.Namespace) -> int:
+    from gateway.terminal_check import Patience, walk  # noqa: PLC0415
+
+    async def may_trade(what: str) -> bool:
+        if args.yes or args.json or not sys.stdin.isatty():
+            return bool(args.yes)
+        said = await asyncio.to_thread(input, f"May I {what}? [y/N] ")
+        return said.strip().lower() in ("y", "yes")
+
+    patience = Patience(hand_s=args.wait)
+    findings = walk(client, may_trade, symbol=args.symbol, patience=patience)
+    return await _report(findings, as_json=args.json)
+
+
+async def _report(findings: AsyncIterator[Any], *, as_json: bool) -> int:
+    """Print findings as they come, and return the exit code of the worst."""
+    worst = OK
+    async for finding in findings:
+        worst = NO_LINK if finding.level == "failed" else worst
+        if as_json:
+            print(json.dumps(asdict(finding)), flush=True)
+        else:
+            cure = f"\n         -> {finding.cure}" if finding.cure else ""
+            print(f"{finding.level:<8} {finding.what}{cure}", flush=True)
+    return worst
 
 
 def _sim(args: argparse.Namespace) -> int:
@@ -209,29 +271,37 @@ def _on_bus(
     return run
 
 
-async def _send(client: Any, args: argparse.Namespace) -> int:
+class _SendHelp(argparse.Action):
+    """Explain the action that is named already, or else the command."""
+
+    def __call__(self, parser: Any, namespace: Any, *_: Any) -> None:
+        action = ACTIONS.get(namespace.action or "")
+        print(send_words.explain(action) if action else parser.format_help())
+        parser.exit()
+
+
+def _send(args: argparse.Namespace) -> int:
+    if args.durable and ACTIONS[args.action].effect is not Effect.TRADE:
+        print(f"mt4-gateway: {args.action} is a read; only trades are jobs", file=sys.stderr)
+        return USAGE
     try:
-        params = dict(_parameter(text) for text in args.params)
+        args.params = send_words.read(ACTIONS[args.action], args.params)
     except ValueError as exc:
         print(f"mt4-gateway: {exc}", file=sys.stderr)
         return USAGE
-    if ACTIONS[args.action].effect is Effect.TRADE:
-        result = await client.trade(args.action, params, timeout_s=args.timeout, id_=args.id)
-    else:
+    return _on_bus(_send_command)(args)
+
+
+async def _send_command(client: Any, args: argparse.Namespace) -> int:
+    params = args.params
+    if ACTIONS[args.action].effect is not Effect.TRADE:
         result = await client.query(args.action, params, timeout_s=args.timeout)
+    elif args.durable:
+        result = await client.job(args.action, params, timeout_s=args.timeout, id_=args.id)
+    else:
+        result = await client.trade(args.action, params, timeout_s=args.timeout, id_=args.id)
     print(json.dumps(result.body, indent=None if args.json else 2))
     return OK if result.succeeded else NOT_SUCCEEDED
-
-
-def _parameter(text: str) -> tuple[str, Json]:
-    """Read `key=value`: JSON where it is JSON, else text; a list may be written `a,b`."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ValueError(f"{text!r} is not key=value")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value.split(",") if key in ("names", "symbols") else value
 
 
 async def _ticks(client: Any, args: argparse.Namespace) -> int:
@@ -258,9 +328,33 @@ async def _results(client: Any, args: argparse.Namespace) -> int:
 
 
 async def _events(client: Any, args: argparse.Namespace) -> int:
-    async for event in client.events(args.kind):
-        print(json.dumps(event), flush=True)
+    async for event in client.events(args.kind or "*"):
+        print(json.dumps(event) if args.json else _event_line(event), flush=True)
     return OK
+
+
+async def _control(client: Any, args: argparse.Namespace) -> int:
+    said = await client.control(args.verb, reason=args.reason)
+    if "error" in said:
+        print(f"mt4-gateway: {said['error']}", file=sys.stderr)
+        return NOT_SUCCEEDED
+    if args.json:
+        print(json.dumps(said))
+    else:
+        halted = f"halted: {said['halted']}" if said["halted"] else "not halted"
+        print(f"gateway   {said['instance']}, {said['role']}, {halted}")
+    return OK
+
+
+def _event_line(event: dict[str, Json]) -> str:
+    """Show an event in one line: its kind, what happened, and what it is about."""
+    order = event.get("order")
+    told: dict[str, Json] = {k: v for k, v in event.items() if k not in ("kind", "event", "order")}
+    if isinstance(order, dict):
+        names = ("ticket", "order_type_name", "symbol", "lots", "open_price", "close_price", "sl")
+        told |= {key: order.get(key) for key in (*names, "tp", "profit")}
+    shown = "  ".join(f"{key}={value}" for key, value in told.items() if value is not None)
+    return f"{event['kind']:<9} {event.get('event', ''):<16} {shown}"
 
 
 async def _status(client: Any, args: argparse.Namespace) -> int:
@@ -270,6 +364,9 @@ async def _status(client: Any, args: argparse.Namespace) -> int:
         return OK
     terminal, nats, account = said["terminal"], said["nats"], said["terminal"]["account"] or {}
     print(f"gateway   {said['version']}, {said['role']}, trading {_on_off(said['trading'])}")
+    print(f"journal   {said['journal']}")
+    if said["halted"]:
+        print(f"halted    {said['halted']}")
     print(f"terminal  {terminal['name']}, link {terminal['link']}, {terminal['dialect']}")
     print(f"account   {account.get('login', '-')} at {account.get('server', '-')}")
     print(f"nats      {nats['server']}, round trip {1000 * (nats['round_trip_s'] or 0):.1f} ms")
@@ -288,6 +385,13 @@ def _on_off(value: bool) -> str:
 def _config_check(args: argparse.Namespace) -> int:
     config = _configuration(args)
     print(config.model_dump_json(indent=2))
+    return OK
+
+
+def _completion(args: argparse.Namespace) -> int:
+    from gateway.completion import script  # noqa: PLC0415 - other commands need none
+
+    print(script(args.shell))
     return OK
 
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 
 from gateway import replies
@@ -22,11 +22,15 @@ from gateway.core.exchange import (
     Exchange,
     Finish,
     Listen,
+    NotSent,
     Pause,
     ReadExchange,
     Replied,
+    Rules,
     Send,
     Started,
+    Step,
+    TradeExchange,
     Woke,
 )
 from gateway.core.lanes import Lanes
@@ -51,10 +55,10 @@ from gateway.core.messages import (
 )
 from gateway.core.search_trade import SearchTrade
 from gateway.envelope import new_id
-from gateway.errors import InvalidCommand
-from gateway.journal import Journal, may_replace
+from gateway.errors import InvalidCommand, JournalAway
+from gateway.journal.trades import Inheritance, Journal, Sent
 from gateway.metrics import Metrics
-from gateway.policy import refusal
+from gateway.policy import halted, refusal
 from gateway.screening import Screening
 from gateway.terminal.line import FINAL, Line
 
@@ -82,11 +86,11 @@ DRAINED = Conclusion(
 
 RULES_UNKNOWN = 503
 
+SECOND_LOOK_S = 30.0
+"""How long a second look at an unknown trade may take, beside the wait for a stale frame."""
+
 OURSELVES = "gateway"
 """The client that the gateway's own reads run under."""
-
-ResultListener = Callable[[Result], Awaitable[None]]
-"""Hears of every final result of a trade, after the journal holds it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -97,6 +101,9 @@ class _Work:
         event: What its exchange is told when its turn comes.
         proof: A reply that came while nobody was waiting for it.
         recorded: The journal has it as sent.
+        is_left: The journal may have it as sent: the next gateway would find out.
+        inherited: An earlier gateway may have sent it; what became of it is found out first.
+        looked: It is a second look at a trade that ended as unknown; told when that is over.
         wants_raw: Its result is to have the terminal's own response, too.
         notes: What the terminal was allowed to change about it.
     """
@@ -110,6 +117,9 @@ class _Work:
     channel_s: float = 0.0
     alarm: asyncio.TimerHandle | None = None
     recorded: bool = False
+    is_left: bool = False
+    inherited: bool = False
+    looked: asyncio.Future[Conclusion] | None = None
     wants_raw: bool = False
     notes: tuple[str, ...] = ()
 
@@ -118,7 +128,7 @@ class Commands:
     """Everything that happens to commands between the bus and the line.
 
     Args:
-        on_result: Hears of each result of an accepted command, and of replacements.
+        journal: Told before a trade's first frame leaves, and before anyone hears of its result.
     """
 
     def __init__(
@@ -127,23 +137,22 @@ class Commands:
         line: Line,
         journal: Journal,
         metrics: Metrics,
-        on_result: ResultListener,
     ) -> None:
         self._config = config
         self._rules = config.rules()
         self._line = line
         self._journal = journal
         self._metrics = metrics
-        self._on_result = on_result
         self._lanes: Lanes[_Work] = Lanes(config.capacities() | {Lane.RESUME: 0})
         self._open: set[_Work] = set()
         self._trades: dict[CommandId, _Work] = {}
-        self._in_doubt: _Work | None = None
+        self._in_doubt: set[_Work] = set()
         self._waiting = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
         self._endings: set[asyncio.Task[None]] = set()
         self._driven: _Work | None = None
         self._idle = asyncio.Event()
+        self._unknown: dict[CommandId, Sent] = {}
         self._draining = False
         self._broken: BaseException | None = None
         self._screenings: set[asyncio.Task[None]] = set()
@@ -206,18 +215,28 @@ class Commands:
     async def _screen(self, work: _Work, *, allow_nudge: bool) -> None:
         """Queue a trade that may be sent; finish one that may not."""
         command = work.command
+        until_s = command.deadline_s - self._config.commands.send_margin_s
         screened = await self.screening.screen(
             command,
             lambda: self._line.session.dialect,
             allow_nudge=allow_nudge,
-            until_s=command.deadline_s - self._config.commands.send_margin_s,
+            until_s=until_s,
         )
         work.notes = screened.notes
         cause = screened.cause
         if self._draining:
             cause = DRAINED.cause
-        elif cause is not None and cause.code == RULES_UNKNOWN and not self._line.is_usable:
-            await self._finish(work, EXPIRED_UNSENT)  # it has only ever waited for a terminal
+        elif (
+            cause is not None
+            and cause.code == RULES_UNKNOWN
+            and not self._line.is_usable
+            and time.monotonic() >= until_s
+        ):
+            # It has only ever waited for a terminal. Told when it is true, not before.
+            await asyncio.sleep(command.deadline_s - time.monotonic())
+            reason = f"the deadline passed while the terminal was asked: {cause.message}"
+            expired = Cause(Source.GATEWAY, 408, "EXPIRED", reason)
+            await self._finish(work, Conclusion(Outcome.EXPIRED, cause=expired))
             return
         elif cause is None and not self._queue(work):
             cause = self._busy(command.lane)
@@ -277,18 +296,28 @@ class Commands:
 
     async def _is_known(self, command: Command, wish: Wish, received_at_s: float) -> bool:
         """Answer a repeated id from memory: the same wish gets the same one result."""
-        work = self._trades.get(command.key)
-        entry = self._journal.find(command.key)
-        known = work.command if work else entry.command if entry else None
-        if known is None:
+        if (work := self._trades.get(command.key)) is not None:
+            digest, action = work.command.digest, work.command.action
+            result = None
+        elif self._journal.knows(command.key):
+            try:
+                entry = await self._journal.find(command.key)
+            except JournalAway as exc:
+                cause = Cause(Source.GATEWAY, 503, "NO_JOURNAL", str(exc))
+                await self._deny(wish, command.key, cause, received_at_s)
+                return True
+            if entry is None:
+                return False  # it has just aged out
+            digest, action, result = entry.digest, entry.action, entry.result
+        else:
             return False
         self._metrics.duplicate()
-        if known.digest != command.digest:
-            message = f"id {command.key.id!r} was used for another {known.action}"
+        if digest != command.digest:
+            message = f"id {command.key.id!r} was used for another {action}"
             cause = Cause(Source.GATEWAY, 409, "ID_CONFLICT", message)
             await self._deny(wish, command.key, cause, received_at_s)
-        elif entry is not None and entry.result is not None:
-            await wish.answer(entry.result)
+        elif result is not None:
+            await wish.answer(result)
         elif work is not None:
             work.answers.append(wish.answer)
         return True
@@ -297,7 +326,10 @@ class Commands:
         """Say why a valid command is not even queued."""
         if self._draining:
             return DRAINED.cause
-        if (cause := refusal(command, self._config.policy)) is not None:
+        policy = self._config.policy
+        if cause := refusal(command, policy) or halted(command, policy, self._journal.halted):
+            return cause
+        if command.is_trade and (cause := self._journal.refusal()) is not None:
             return cause
         down_since_s = self._line.down_since_s
         if down_since_s is not None:
@@ -380,13 +412,19 @@ class Commands:
             self._waiting.set()
 
     async def drain(self, grace_s: float) -> None:
-        """Stop the intake, deny what has not been sent, and wait for the rest for a while."""
+        """Stop the intake, deny what has not been sent, and wait for the rest for a while.
+
+        What only an absent terminal could tell is not waited for: the next gateway finds it out.
+        """
         self._draining = True
-        for work in self._lanes.remove_where(lambda work: work.exchange is None):
+        for work in self._lanes.remove_where(lambda work: not work.is_left):
             self._in_background(self._finish(work, DRAINED))
+        for work in self._open:
+            if work.alarm is not None and not work.is_left:
+                self._wake(work, Woke())
         try:
             async with asyncio.timeout(grace_s):
-                while self._open or self._driven is not None:
+                while self._driven is not None or any(map(self._is_worth_waiting, self._open)):
                     self._idle.clear()
                     self._waiting.set()
                     await self._idle.wait()
@@ -394,20 +432,48 @@ class Commands:
         except TimeoutError:
             log.warning("drain_timed_out open=%d", len(self._open))
 
+    def _is_worth_waiting(self, work: _Work) -> bool:
+        return self._line.is_usable or work.alarm is None or not work.is_left
+
     async def abandon(self) -> None:
-        """Give everything still open a result; `run` must have ended."""
+        """Deny what has not been sent; `run` must have ended.
+
+        What may have been sent is left to the next gateway, which finds it in the journal. One
+        that was deposed says nothing: the same id may be in another's hands.
+        """
         for screening in self._screenings:
             screening.cancel()
         await asyncio.gather(*self._screenings, return_exceptions=True)
-        cause = Cause(Source.GATEWAY, 504, "UNKNOWN", "the gateway stopped before it was known")
         for work in list(self._open):
-            conclusion = DRAINED
-            if work.recorded and work.exchange is not None:
-                conclusion = Conclusion(
-                    Outcome.UNKNOWN, cause=cause, attempts=work.exchange.attempts
-                )
-            await self._finish(work, conclusion)
-        await asyncio.gather(*self._endings)
+            if work.is_left or (work.command.is_trade and not self._journal.may_send()):
+                log.warning("command_left id=%s action=%s", work.command.key, work.command.action)
+            else:
+                await self._finish(work, DRAINED)
+        for ending in self._endings:
+            ending.cancel()  # its result cannot be stored now; the next gateway finds it out
+        await asyncio.gather(*self._endings, return_exceptions=True)
+
+    def inherit(self, inheritance: Inheritance) -> None:
+        """Find out first what became of the trades that an earlier gateway had sent."""
+        self._unknown = {sent.command.key: sent for sent in inheritance.unknown}
+        for sent in inheritance.unfinished:
+            command = sent.command
+            if sent.ledger is not None:
+                self._line.session.pin(command.key, sent.ledger)
+            work = _Work(
+                command,
+                answers=[],
+                exchange=self._exchange(command, sent.dialect),
+                recorded=True,
+                is_left=True,
+                inherited=True,
+                wants_raw=sent.wants_raw,
+                notes=sent.notes,
+            )
+            self._open.add(work)
+            self._trades[command.key] = work
+            self._doubt(work)
+            self._wake(work, Started())
 
     def queues(self) -> dict[str, Json]:
         """Say how full each lane is."""
@@ -416,12 +482,16 @@ class Commands:
             for lane in Lane
         }
 
-    def state_of(self, key: CommandId) -> Result | str:
-        """Say what became of a trade: its result, `waiting`, `in_progress` or `not_known`."""
+    async def state_of(self, key: CommandId) -> Result | str:
+        """Say what became of a trade: its result, `waiting`, `in_progress` or `not_known`.
+
+        Raises:
+            JournalAway: It cannot be looked up now.
+        """
         if (work := self._trades.get(key)) is not None:
             return "in_progress" if work.exchange else "waiting"
-        entry = self._journal.find(key)
-        return entry.result if entry is not None and entry.result is not None else "not_known"
+        entry = await self._journal.find(key)
+        return "not_known" if entry is None else entry.result
 
     # ---- the one worker -----------------------------------------------------------------
 
@@ -446,6 +516,9 @@ class Commands:
 
     async def _drive(self, work: _Work) -> None:
         """Perform steps until the command is finished or leaves the line to others."""
+        if self._draining and not work.is_left and work.looked is None:
+            await self._finish(work, DRAINED)
+            return
         dialect = self._line.session.dialect
         if work.exchange is None and dialect is None:
             # What it is sent as depends on the terminal, and none has been greeted yet.
@@ -455,15 +528,24 @@ class Commands:
                 self._park(work, Pause(GREETING_POLL_S))
             return
         if work.exchange is None:
-            if (impossible := self._impossible(work.command)) is not None:
-                await self._finish(work, Conclusion(Outcome.DENIED, cause=impossible))
+            cause = self._impossible(work.command) or self._halt_for(work.command)
+            if cause is not None:
+                await self._finish(work, Conclusion(Outcome.DENIED, cause=cause))
                 return
             work.exchange = self._exchange(work.command, dialect)
         event = work.event
         while True:
             event, work.proof = work.proof or event, None
-            step = work.exchange.advance(event, time.monotonic())
+            step = self._next_step(work, work.exchange, event)
             match step:
+                case Finish(conclusion) if work.looked is not None:
+                    work.looked.set_result(conclusion)
+                    return
+                case Finish(conclusion) if work.command.is_trade:
+                    # Reads go on while a result waits for the journal; trades do not.
+                    self._in_background(self._finish(work, conclusion))
+                    await asyncio.sleep(0)  # its record is written before the next trade's
+                    return
                 case Finish(conclusion):
                     await self._finish(work, conclusion)
                     return
@@ -473,17 +555,45 @@ class Commands:
                 case _:
                     event = await self._perform(work, step)
 
+    def _next_step(self, work: _Work, exchange: Exchange, event: Event) -> Step:
+        now_s = time.monotonic()
+        if (work.inherited or work.looked) and isinstance(event, Started):
+            assert isinstance(exchange, TradeExchange)
+            return exchange.resume(1, now_s)
+        return exchange.advance(event, now_s)
+
     async def _perform(self, work: _Work, step: Send | Listen | Clear) -> Event:
         if isinstance(step, Send) and step.request.purpose is Purpose.COMMAND:
-            if work.command.is_trade and not work.recorded:
-                await self._journal.sent(work.command)
-                work.recorded = True
+            if work.looked is not None:
+                return NotSent()  # a second look only looks
+            if work.command.is_trade and not await self._is_recorded(work):
+                return NotSent()
             if step.request.attempt > 1:
                 self._metrics.retried(work.command.action)
         started_s = time.monotonic()
         event = await self._line.perform(step)
         work.channel_s += time.monotonic() - started_s
         return event
+
+    async def _is_recorded(self, work: _Work) -> bool:
+        """Have a trade in the journal before its frame leaves; False when it must not leave."""
+        command, exchange = work.command, work.exchange
+        if not work.recorded:
+            assert exchange is not None
+            assert exchange.dialect is not None
+            ledger = self._line.session.pinned(command.key)
+            if exchange.dialect is Dialect.BRIDGE and ledger is None:
+                return False  # no ledger has been greeted that could be named
+            work.is_left = True  # it may be stored even if that is not acknowledged
+            sent = Sent(command, exchange.dialect, ledger, work.wants_raw, work.notes)
+            work.recorded = await self._journal.sent(sent)
+            if not work.recorded:
+                return False
+        return self._journal.may_send() and self._halt_for(command) is None
+
+    def _halt_for(self, command: Command) -> Cause | None:
+        """Look again whether an operator has stopped trading since the intake."""
+        return halted(command, self._config.policy, self._journal.halted)
 
     def _impossible(self, command: Command) -> Cause | None:
         """Look again at what the terminal can do: it may have been greeted since the intake."""
@@ -494,25 +604,26 @@ class Commands:
         return Cause(Source.GATEWAY, 400, "INVALID", reason) if reason else None
 
     def _exchange(self, command: Command, dialect: Dialect | None) -> Exchange:
-        if not command.is_trade:
-            return ReadExchange(command, self._rules)
-        if dialect is Dialect.METATRADER4_SERVER:
-            return SearchTrade(command, self._rules)
-        return LedgerTrade(command, self._rules)
+        return _exchange(command, dialect, self._rules)
 
     # ---- pauses -------------------------------------------------------------------------
 
     def _park(self, work: _Work, pause: Pause) -> None:
         """Let others use the line for a while; while in doubt, no other trade."""
-        if pause.in_doubt:
-            self._in_doubt, self._lanes.trades_held = work, True
-        elif work is self._in_doubt:
-            self._doubt_is_over()
+        if pause.in_doubt and work.looked is None:
+            self._doubt(work)
+        else:
+            self._doubt_is_over(work)
         loop = asyncio.get_running_loop()
         work.alarm = loop.call_later(pause.delay_s, self._wake, work, Woke())
 
-    def _doubt_is_over(self) -> None:
-        self._in_doubt, self._lanes.trades_held = None, False
+    def _doubt(self, work: _Work) -> None:
+        self._in_doubt.add(work)
+        self._lanes.trades_held = True
+
+    def _doubt_is_over(self, work: _Work) -> None:
+        self._in_doubt.discard(work)
+        self._lanes.trades_held = bool(self._in_doubt)
         self._waiting.set()
 
     def _wake(self, work: _Work, event: Event) -> None:
@@ -521,7 +632,9 @@ class Commands:
             work.alarm.cancel()
             work.alarm = None
         work.event = event
-        lane = Lane.RESUME if work is self._in_doubt else work.command.lane
+        lane = Lane.RESUME if work in self._in_doubt else work.command.lane
+        if work.looked is not None:
+            lane = Lane.POLL
         self._lanes.put_back(lane, work.command.asker, work)
         self._waiting.set()
         self._sweep_later()
@@ -534,42 +647,67 @@ class Commands:
         if request.purpose not in (Purpose.COMMAND, Purpose.RESOLVE):
             return
         work = self._trades.get(command.key)
-        entry = self._journal.find(command.key)
+        unknown = self._journal.unknown.get(command.key)
         if work is not None and work.alarm is not None:
             self._wake(work, Replied(reply, request.purpose))
         elif work is not None:
             work.proof = Replied(reply, request.purpose)
-        elif entry is not None and entry.result is not None:
-            self._replace(request, entry.command, entry.result, reply)
+        elif unknown is not None:
+            self._replace(request, command, unknown, reply)
 
     def _replace(self, request: Request, command: Command, old: Result, reply: Reply) -> None:
         """Put a late proof in the place of unknown, once."""
         exchange = self._exchange(command, request.dialect)
         step = exchange.advance(Replied(reply, request.purpose), time.monotonic())
-        if not isinstance(step, Finish):
-            return
-        proved = Conclusion(
-            step.conclusion.outcome,
-            response=step.conclusion.response,
-            warning="a late reply proved it; it had been reported as unknown",
-            cause=step.conclusion.cause,
+        if isinstance(step, Finish):
+            self._prove(command, old, step.conclusion, "a late reply")
+
+    def _prove(self, command: Command, old: Result, found: Conclusion, how: str) -> None:
+        """Replace unknown by what was found, and say so."""
+        warnings = [f"{how} proved it; it had been reported as unknown", found.warning]
+        proved = replace(
+            found,
+            warning="; ".join(filter(None, warnings)),
             attempts=old.conclusion.attempts,
             resolved=True,
         )
         offset_s = self._line.session.broker_offset_s
         proved = replies.finished(command, proved, offset_s=offset_s)
         result = replace(old, conclusion=proved, finished_at_s=time.time())
-        if may_replace(old, result):
+        if result.outcome is not Outcome.UNKNOWN and self._journal.settle(command.key):
             self._metrics.resolved(str(result.outcome))
             self._in_background(self._record(command, result, []))
+
+    async def watch(self) -> None:
+        """Look again, now and then, at what ended as unknown, until cancelled."""
+        while True:
+            await asyncio.sleep(self._config.terminal.watch_interval_s)
+            for old in list(self._journal.unknown.values()):
+                if self._line.is_usable and old.key in self._unknown:
+                    await self._look_again(self._unknown[old.key], old)
+
+    async def _look_again(self, sent: Sent, old: Result) -> None:
+        """Ask once more what became of a trade; it is sent no more."""
+        rules = replace(self._rules, searches=1, give_up_s=self._rules.settle_s + SECOND_LOOK_S)
+        work = _Work(
+            sent.command,
+            answers=[],
+            exchange=_exchange(sent.command, sent.dialect, rules),
+            looked=asyncio.get_running_loop().create_future(),
+        )
+        assert work.looked is not None
+        if sent.ledger is not None:
+            self._line.session.pin(sent.command.key, sent.ledger)
+        self._lanes.put_back(Lane.POLL, OURSELVES, work)
+        self._waiting.set()
+        self._prove(sent.command, old, await work.looked, "a second look")
 
     # ---- the end ------------------------------------------------------------------------
 
     async def _finish(self, work: _Work, conclusion: Conclusion) -> None:
         """Finish once: record, then tell."""
         command = work.command
-        if work is self._in_doubt:
-            self._doubt_is_over()
+        self._doubt_is_over(work)
         if conclusion.resolved:
             self._metrics.resolved(str(conclusion.outcome))
         if command.key.client != OURSELVES:
@@ -590,6 +728,9 @@ class Commands:
             channel_s=work.channel_s,
         )
         await self._record(command, result, work.answers)
+        if result.outcome is Outcome.UNKNOWN and work.exchange and work.exchange.dialect:
+            ledger = self._line.session.pinned(command.key)
+            self._unknown[command.key] = Sent(command, work.exchange.dialect, ledger)
         self._open.discard(work)
         if command.is_trade:
             del self._trades[command.key]
@@ -620,8 +761,6 @@ class Commands:
         if is_kept:
             await self._journal.finished(command, result)
         self._announce(result)
-        if is_kept:
-            await self._on_result(result)
         for answer in answers:
             await answer(result)
 
@@ -639,3 +778,12 @@ class Commands:
             result.conclusion.attempts,
             took_s,
         )
+
+
+def _exchange(command: Command, dialect: Dialect | None, rules: Rules) -> Exchange:
+    """Choose the exchange for a command, by what it does and who is asked."""
+    if not command.is_trade:
+        return ReadExchange(command, rules)
+    if dialect is Dialect.METATRADER4_SERVER:
+        return SearchTrade(command, rules)
+    return LedgerTrade(command, rules)

@@ -42,7 +42,9 @@ SymbolName = Annotated[str, StringConstraints(min_length=1, max_length=32)]
 class Section(BaseModel):
     """What all sections share: immutable, no unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True
+    )
 
 
 class Terminal(Section):
@@ -80,6 +82,9 @@ class Terminal(Section):
     search_gap_s: Seconds = Field(5.0, description="Existing server: between two searches.")
     give_up_s: Seconds = Field(
         900.0, description="How long to find out what became of a trade before saying unknown."
+    )
+    watch_interval_s: Seconds = Field(
+        60.0, description="What ended as unknown is looked at again this often, for a day."
     )
     probe_interval_s: Seconds = Field(
         5.0, description="An idle terminal is asked for a sign of life this often."
@@ -188,10 +193,28 @@ class Commands(Section):
 
 
 class Journal(Section):
-    """What is remembered of trades."""
+    """What is remembered of trades, in JetStream. Without it nothing is traded."""
 
-    remembered: int = Field(
-        100_000, ge=1, description="Finished trades kept in memory for duplicates and questions."
+    replicas: int = Field(1, ge=1, le=5, description="Of each stream; 3 on a cluster of three.")
+    retention_days: int = Field(
+        30, ge=1, le=3650, description="How long a trade's result is kept and its id refused."
+    )
+    provision: Literal["create", "verify"] = Field(
+        "create", description="Make and update the streams, or only check that they are right."
+    )
+    most_jobs: int = Field(
+        10_000, ge=1, description="Jobs that may wait; a publisher is refused beyond."
+    )
+
+
+class Ha(Section):
+    """Active and standby: who holds the lease serves; any other waits for it."""
+
+    lease_ttl_s: int = Field(
+        5,
+        ge=1,
+        le=3600,
+        description="A gateway that is gone is replaced after this. Whole seconds.",
     )
 
 
@@ -220,8 +243,13 @@ class Policy(Section):
         True, description="A trade without a deadline is denied: it may have been delayed."
     )
     clients: tuple[Alias, ...] = Field((), description="Who may trade; empty: everyone.")
-    symbols: tuple[SymbolName, ...] = Field((), description="What may be traded; empty: all.")
+    symbols: tuple[SymbolName, ...] = Field(
+        (), description="What may be traded; empty: all. It is not looked up what a ticket is of."
+    )
     maximum_lots: float | None = Field(None, gt=0, description="Largest order.")
+    halt_allows_reducing: bool = Field(
+        False, description="While halted, positions may be closed and pending orders deleted."
+    )
 
 
 class Http(Section):
@@ -247,6 +275,7 @@ class Config(Section):
     bus: Bus = Field(default_factory=Bus)
     commands: Commands = Field(default_factory=Commands)
     journal: Journal = Field(default_factory=Journal)
+    ha: Ha = Field(default_factory=Ha)
     ticks: Ticks = Field(default_factory=Ticks)
     policy: Policy = Field(default_factory=Policy)
     http: Http = Field(default_factory=Http)

@@ -27,9 +27,11 @@ from gateway.core.messages import (
     Purpose,
     Request,
 )
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, JournalAway
+from gateway.journal.streams import Streams
 from gateway.metrics import Metrics
 from gateway.nats_login import connect_options
+from gateway.subjects import Subjects
 from gateway.terminal.line import Line
 from gateway.terminal.zmq import ZmqWire
 
@@ -43,7 +45,7 @@ class Finding:
     """One thing looked at.
 
     Attributes:
-        level: `ok`, `warning` (works, but), or `failed`.
+        level: `ok`, `warning` (works, but), `failed`, or `do` (a person's turn).
         cure: What to do; empty when it is fine.
     """
 
@@ -82,7 +84,8 @@ async def _examine_bus(config: Config, client: Mt4Client) -> AsyncIterator[Findi
     await connection.flush()
     took_ms = 1000 * (time.perf_counter() - started_s)
     yield Finding("ok", f"NATS answers in {took_ms:.1f} ms")
-    yield await _examine_jetstream(connection)
+    async for finding in _examine_jetstream(config, connection):
+        yield finding
     try:
         said = await client.status()
     except NoAnswer:
@@ -91,15 +94,35 @@ async def _examine_bus(config: Config, client: Mt4Client) -> AsyncIterator[Findi
     else:
         link = said["terminal"]["link"]
         yield Finding("ok", f"a gateway runs: {said['role']}, terminal link {link}")
+        if said["halted"]:
+            yield Finding("warning", f"trading is halted: {said['halted']}", "mt4-gateway resume")
+        if said["journal"] != "ok":
+            yield Finding("failed", f"journal: {said['journal']}", "see the gateway's log")
 
 
-async def _examine_jetstream(connection: Client) -> Finding:
+async def _examine_jetstream(config: Config, connection: Client) -> AsyncIterator[Finding]:
+    trades = config.policy.trading
     try:
         account = await connection.jetstream().account_info()
     except (NatsError, TimeoutError) as exc:
+        what = "nothing can be traded" if trades else "no last tick is kept"
         cure = "start nats-server with -js, and allow $JS.API.> to this user"
-        return Finding("warning", f"no JetStream, so no last tick is kept: {exc!r}", cure)
-    return Finding("ok", f"JetStream answers ({account.streams} streams)")
+        yield Finding("failed" if trades else "warning", f"no JetStream, so {what}: {exc!r}", cure)
+        return
+    yield Finding("ok", f"JetStream answers ({account.streams} streams)")
+    makes_them = config.journal.provision == "create"
+    settings = config.journal.model_copy(update={"provision": "verify"})
+    try:
+        names = Subjects(config.bus.prefix, config.terminal.name)
+        await Streams(names, settings).ensure(connection)
+    except ConfigError as exc:
+        cure = "the gateway makes or mends it at its start" if makes_them else "make it so"
+        for problem in exc.problems:
+            yield Finding("warning" if makes_them else "failed", problem, cure)
+    except JournalAway as exc:
+        yield Finding("failed", str(exc), "allow $JS.API.> to this user")
+    else:
+        yield Finding("ok", "journal, jobs and dead letters are as they must be")
 
 
 async def _examine_terminal(config: Config, patience_s: float) -> AsyncIterator[Finding]:
@@ -108,7 +131,7 @@ async def _examine_terminal(config: Config, patience_s: float) -> AsyncIterator[
         ZmqWire(config.terminal.request_endpoint),
         config.terminal,
         Metrics(),
-        claims=False,
+        claims=lambda: False,
         on_stray=lambda *_: None,
         on_change=changed.set,
     )
@@ -152,10 +175,11 @@ async def _examine_line(line: Line) -> AsyncIterator[Finding]:
     if session.trade_allowed is False:
         yield Finding("failed", "the terminal forbids trading", "switch AutoTrading on in MT4")
     if session.greeting is not None and session.greeting.broker_offset_s is not None:
-        yield _clock(session.greeting.broker_offset_s)
+        yield examine_clock(session.greeting.broker_offset_s)
 
 
-def _clock(offset_s: int) -> Finding:
+def examine_clock(offset_s: int) -> Finding:
+    """Judge how far the broker's clock is from UTC."""
     off_s = (offset_s + CLOCK_STEP_S // 2) % CLOCK_STEP_S - CLOCK_STEP_S // 2
     now = datetime.now(UTC).strftime("%H:%M:%S")
     what = f"the broker's clock is UTC {offset_s / 3600:+.1f} h ({now} UTC here)"

@@ -12,13 +12,24 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
 import msgpack
 
-from gateway.core.messages import Cause, Json, Outcome, Result, Source, Tick
+from gateway.core.messages import (
+    Cause,
+    CommandId,
+    Conclusion,
+    Json,
+    Outcome,
+    Raw,
+    Result,
+    Source,
+    Tick,
+)
 from gateway.errors import InvalidCommand, RemoteProtocolError
 
 MAX_BODY_BYTES = 65_536
@@ -31,6 +42,12 @@ ERROR_CODE_HEADER = "Nats-Service-Error-Code"
 ERROR_HEADER = "Nats-Service-Error"
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TIME_PATTERN = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
+    r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+"""Less than what ISO 8601 allows and Python reads: no weeks, no half zones."""
+
 CLIENT_PATTERN = re.compile(r"[a-z0-9-]{1,32}")
 
 
@@ -174,11 +191,11 @@ def parse_time(text: Json) -> float:
     Raises:
         InvalidCommand: It is not such a time.
     """
-    try:
-        moment = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        moment = None
-    if moment is None or moment.tzinfo is None:
+    moment = None
+    if isinstance(text, str) and TIME_PATTERN.fullmatch(text):
+        with suppress(ValueError):  # a thirteenth month
+            moment = datetime.fromisoformat(text.upper())
+    if moment is None:
         raise InvalidCommand(
             [f"deadline: must be RFC 3339 with a zone, 2026-01-31T12:00:00Z (got {text!r})"]
         )
@@ -232,36 +249,76 @@ def result_body(result: Result) -> dict[str, Json]:
     return body
 
 
-def encode_result(result: Result, encoding: Encoding) -> bytes:
-    """Write a result, whatever the terminal's response is: a result is never lost to it."""
-    body = result_body(result)
-    try:
-        return encode(body, encoding)
-    except (ValueError, TypeError, OverflowError, RecursionError) as exc:
-        body.pop("raw", None)
-        body |= {"response": None, "warning": f"the response could not be written: {exc}"}
-        return encode(body, encoding)
+def result_of(body: Mapping[str, Json]) -> Result:
+    """Read a result that the gateway wrote."""
+    error = body["error"]
+    cause = error and Cause(Source(error["source"]), error["code"], error["name"], error["message"])
+    conclusion = Conclusion(
+        Outcome(body["outcome"]),
+        response=body["response"],
+        warning=body["warning"],
+        cause=cause,
+        attempts=body["attempts"],
+        resolved=body["resolved"],
+        raw=Raw(body["raw"]) if "raw" in body else None,
+    )
+    return Result(
+        key=CommandId(body["client"], body["id"]),
+        terminal=body["terminal"],
+        action=body["action"],
+        conclusion=conclusion,
+        received_at_s=parse_time(body["received_at"]),
+        finished_at_s=parse_time(body["finished_at"]),
+        queued_s=body["queued_s"],
+        channel_s=body["channel_s"],
+    )
 
 
 def encode_fitting(result: Result, encoding: Encoding, most_bytes: int) -> tuple[Result, bytes]:
-    """Write a result that the bus takes: without its response when that is too long.
+    """Write a result that the bus takes, whatever the terminal's response is.
 
-    A read is then no success: a list that is missing must not be taken for an empty one. A trade
-    stays what it was.
+    Where that is too long, or nothing that the encoding can say, the result goes without it. A
+    read is then no success: a list that is missing must not be taken for an empty one. A trade
+    stays what it was; `raw` goes first, for the response has its ticket.
     """
-    encoded = encode_result(result, encoding)
+    encoded, problem = _encode_result(result, encoding, most_bytes)
+    if problem is not None and result.key.client is not None:
+        result = _without(result, problem, response=result.conclusion.response)
+        encoded, problem = _encode_result(result, encoding, most_bytes)
+    if problem is not None:
+        result = _without(result, problem)
+        encoded = encode(result_body(result), encoding)
+    return result, encoded
+
+
+def _encode_result(
+    result: Result, encoding: Encoding, most_bytes: int
+) -> tuple[bytes, Cause | None]:
+    """Write a result, and say why it cannot be told like this."""
+    try:
+        encoded = encode(result_body(result), encoding)
+    except (ValueError, TypeError, OverflowError, RecursionError) as exc:
+        kind = encoding.value.removeprefix("application/")
+        message = f"the response cannot be written as {kind}: {exc}"
+        return b"", Cause(Source.GATEWAY, 406, "NOT_WRITABLE", message)
     if len(encoded) <= most_bytes:
-        return result, encoded
+        return encoded, None
     message = (
         f"the response takes {len(encoded)} bytes and NATS carries {most_bytes}: raise its "
         f"max_payload, or ask for less"
     )
-    conclusion = replace(result.conclusion, response=None, raw=None, warning=message)
+    return encoded, Cause(Source.GATEWAY, 413, "TOO_LONG", message)
+
+
+def _without(result: Result, problem: Cause, response: Json = None) -> Result:
+    """Leave out what cannot be told, and say so."""
+    conclusion = replace(result.conclusion, response=response, raw=None)
     if result.key.client is None:
-        cause = Cause(Source.GATEWAY, 413, "TOO_LONG", message)
-        conclusion = replace(conclusion, outcome=Outcome.REJECTED, warning=None, cause=cause)
-    shorter = replace(result, conclusion=conclusion)
-    return shorter, encode_result(shorter, encoding)
+        conclusion = replace(conclusion, outcome=Outcome.REJECTED, warning=None, cause=problem)
+    elif problem.message not in (conclusion.warning or ""):
+        warnings = filter(None, [conclusion.warning, problem.message])
+        conclusion = replace(conclusion, warning="; ".join(warnings))
+    return replace(result, conclusion=conclusion)
 
 
 _ERROR_CODES = {Outcome.EXPIRED: 408, Outcome.REJECTED: 422, Outcome.UNKNOWN: 504}
@@ -273,7 +330,11 @@ def error_headers(result: Result) -> dict[str, str]:
     if outcome is Outcome.SUCCEEDED:
         return {}
     code = _ERROR_CODES.get(outcome) or (cause.code if cause else None) or 500
-    text = cause.message if cause else str(outcome)
+    return service_error(code, cause.message if cause else str(outcome))
+
+
+def service_error(code: int, text: str) -> dict[str, str]:
+    """Return the headers of an answer that says no."""
     printable = "".join(c if " " <= c <= "~" else "?" for c in text[:200])
     return {ERROR_CODE_HEADER: str(code), ERROR_HEADER: printable}
 

@@ -5,7 +5,9 @@ GatewayError
 ├── LocalProtocolError     our bug: crash loudly
 ├── RemoteProtocolError    the peer's bug: count, log once, answer or drop
 ├── InvalidCommand         a client's bug: answered as denied, with every problem
-└── TransportError         link trouble
+├── TransportError         link trouble
+├── JournalAway            JetStream does not answer, or says no: nothing may be traded now
+└── StartOver              another gateway is active now, or may be: become a standby
 """
 
 from __future__ import annotations
@@ -43,3 +45,19 @@ class InvalidCommand(GatewayError):  # noqa: N818 - reads as what it is at the r
 
 class TransportError(GatewayError):
     """The bus or the terminal cannot be reached."""
+
+
+class JournalAway(GatewayError):  # noqa: N818 - says what has happened
+    """JetStream does not answer, or says no: nothing may be traded now."""
+
+
+class StartOver(GatewayError):  # noqa: N818 - says what to do
+    """This gateway's turn is over; it begins again as a standby.
+
+    Attributes:
+        pause_s: How long it leaves the turn to others.
+    """
+
+    def __init__(self, why: str, pause_s: float = 0.0) -> None:
+        super().__init__(why)
+        self.pause_s = pause_s

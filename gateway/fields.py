@@ -40,7 +40,8 @@ _ORDER_TYPE_NAMES = {
 
 def _order_type(value: object) -> object:
     """Accept a number 0 to 5 or a name, with or without `OP_`, in any case."""
-    if isinstance(value, str) and value.upper() in _ORDER_TYPE_NAMES:
+    # Not `upper` alone: it makes an S of the long s, and nobody has written SELL then.
+    if isinstance(value, str) and value.isascii() and value.upper() in _ORDER_TYPE_NAMES:
         return _ORDER_TYPE_NAMES[value.upper()]
     if type(value) is int and 0 <= value <= 5:  # noqa: PLR2004 - MT4's six operations
         return value
@@ -62,7 +63,7 @@ def _token_free(value: object) -> object:
 
 def timeframe(value: object) -> object:
     """Accept minutes or a name, `M1` to `MN1`, with or without `PERIOD_`, in any case."""
-    if isinstance(value, str):
+    if isinstance(value, str) and value.isascii():
         minutes = mt4_enums.TIMEFRAMES.get(value.upper().removeprefix("PERIOD_"))
         if minutes is not None:
             return minutes

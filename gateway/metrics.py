@@ -44,6 +44,7 @@ OTHER = "other"
 """The label of everything that is not in a closed set."""
 
 DropReason = Literal["timeout", "disconnect"]
+DeadLetterReason = Literal["invalid", "forbidden", "id_conflict", "other"]
 DiscardReason = Literal["late_unmatched", "malformed", "stale_epoch"]
 ResetReason = Literal["disconnect", "hang", "restart"]
 
@@ -265,7 +266,14 @@ class Metrics:
         self._nats_round_trips = self._histogram(
             "nats_round_trip_seconds", "From a ping to NATS to its answer."
         ).of()
+        self._define_journal()
         self._active = self._gauge("active", "1 on the gateway that trades, 0 on a standby.").of()
+        self._transitions = self._counter(
+            "active_transitions_total", "Times this gateway began or ceased to be the one."
+        ).of()
+        self._lease_failures = self._counter(
+            "lease_renewal_failures_total", "Renewals of the lease that were not acknowledged."
+        ).of()
         self._epoch = self._gauge("epoch", "The term the terminal issued to this gateway.").of()
         self._halted = self._gauge("halted", "1 while an operator has stopped trading.").of()
         self._loop_lag = self._histogram(
@@ -273,6 +281,22 @@ class Metrics:
             "How much too late the event loop woke up, measured twice a second.",
             LAG_BUCKETS_S,
         ).of()
+
+    def _define_journal(self) -> None:
+        self._journal_writes = self._histogram(
+            "journal_write_seconds", "From a record's writing to JetStream's acknowledgement."
+        ).of()
+        self._jobs_pending = self._gauge(
+            "jobs_pending", "Jobs that wait in JetStream for this terminal."
+        ).of()
+        self._jobs_redelivered = self._counter(
+            "jobs_redelivered_total", "Jobs that were handed out before; none ran twice."
+        ).of()
+        self._dead_letters = self._counter(
+            "dead_letters_total",
+            "Jobs that were refused and put aside, by reason.",
+            reason=get_args(DeadLetterReason),
+        )
 
     def _counter(self, name: str, text: str, **allowed: Collection[str]) -> _Children[Counter]:
         self._describe(name, "counter", text, allowed)
@@ -434,9 +458,30 @@ class Metrics:
         """Note how long NATS took to answer a ping."""
         self._nats_round_trips.observe(seconds)
 
+    def journal_written(self, seconds: float) -> None:
+        """Note how long a record took to be stored."""
+        self._journal_writes.observe(seconds)
+
+    def jobs_pending(self, count: int) -> None:
+        """Say how many jobs wait."""
+        self._jobs_pending.set(count)
+
+    def job_redelivered(self) -> None:
+        """Count a job that was handed out before."""
+        self._jobs_redelivered.inc()
+
+    def dead_letter(self, reason: DeadLetterReason) -> None:
+        """Count a job that was put aside."""
+        self._dead_letters.of(reason).inc()
+
+    def lease_not_renewed(self) -> None:
+        """Count a renewal that failed."""
+        self._lease_failures.inc()
+
     def is_active(self, is_active: bool) -> None:
         """Say whether this gateway is the one that trades."""
         self._active.set(is_active)
+        self._transitions.inc()
 
     def epoch_is(self, epoch: int) -> None:
         """Say which term the terminal issued."""

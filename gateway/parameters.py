@@ -35,7 +35,7 @@ of a command's digest: they change neither what runs nor what is recorded."""
 class Parameters(BaseModel):
     """What all parameter models share: strict types, no unknown names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     bridge_only: ClassVar[frozenset[str]] = frozenset()
     """Parameters that the existing server would ignore; there they are denied."""

@@ -4,10 +4,12 @@
   null is "".
 * An order has `order_type_name` beside `order_type`, and beside each of its times, which are
   the broker's clock without a zone, the same in UTC: `open_time_utc`, `close_time_utc`,
-  `expiration_utc`, RFC 3339. They are null for "never", and where the broker's offset is not
+  `expiration_utc`, RFC 3339. They are null for "never", and while the broker's offset is not
   known. The offset is today's: a time from before the last clock change is an hour off.
 * What closes or deletes answers `{"ticket", "text", "order"}`: the terminal's sentence, or the
   order in which the effect was found.
+* What closes many tells of each. If some stay open, a `warning` names them; if all do, that is
+  `rejected`.
 
 With `raw: true` in the request the result also has `raw`: the response as the terminal gave it.
 Nothing here raises, whatever the terminal says: what has no known shape is passed on as it is.
@@ -20,8 +22,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from gateway.core.broker_codes import describe
 from gateway.core.evidence import NEVER, PENDING_TYPES
-from gateway.core.messages import Cause, Command, Conclusion, Json, Outcome, Raw
+from gateway.core.messages import Cause, Command, Conclusion, Json, Outcome, Raw, Source
 from gateway.mt4_enums import INDICATORS, ORDER_TYPES
 
 LISTS = frozenset(
@@ -35,6 +38,9 @@ TEXTS = frozenset({"GET_ACCOUNT_INFO", "GET_SIGNAL_INFO"})
 
 TIMES = ("open_time", "close_time", "expiration")
 DEEPEST = 8
+NAMED = 20
+"""How many positions that stayed open a warning names; the response has all."""
+
 SAME = 5e-9
 """The existing server writes numbers with eight decimals."""
 
@@ -64,7 +70,13 @@ def finished(
         return replace(conclusion, cause=_explained(command, conclusion.cause))
     if conclusion.outcome is not Outcome.SUCCEEDED:
         return conclusion
-    changes = [*notes, *differences(command, conclusion.response)]
+    changes = [
+        change
+        for change in (*notes, *differences(command, conclusion.response))
+        if change not in (conclusion.warning or "")
+    ]
+    if command.action == "DO_CLOSE_ALL":
+        conclusion = _closed(conclusion)
     return replace(
         conclusion,
         response=normalised(command, conclusion.response, offset_s),
@@ -121,12 +133,18 @@ def differences(command: Command, response: Json) -> list[str]:
     kind = response.get("order_type")
     if type(kind) is int and kind in PENDING_TYPES:
         names["price"] = "open_price"
-    return [
+    changed = [
         f"{name}: {command.params[name]:.10g} asked for, {response[key]:.10g} set"
         for name, key in names.items()
         if name in command.params
         and type(response.get(key)) in (int, float)
         and not math.isclose(command.params[name], response[key], rel_tol=0.0, abs_tol=SAME)
+    ]
+    # Where points end up depends on the market; but somewhere they must.
+    return changed + [
+        f"the {name} that was asked for is not set"
+        for name in ("sl", "tp")
+        if f"{name}_points" in command.params and not response.get(name)
     ]
 
 
@@ -135,6 +153,31 @@ def _ending(command: Command, response: Json, offset_s: int | None) -> Json:
     if isinstance(response, dict):
         return {"ticket": ticket, "text": None, "order": order_shown(response, offset_s)}
     return {"ticket": ticket, "text": response, "order": None}
+
+
+def _closed(conclusion: Conclusion) -> Conclusion:
+    """Say which positions a close of many has left open; if it is all of them, nothing ran."""
+    lines = conclusion.response
+    if not isinstance(lines, list) or not all(isinstance(line, dict) for line in lines):
+        return replace(conclusion, warning="the terminal did not say which positions it closed")
+    left = [line for line in lines if line.get("closed") is not True]
+    if not left:
+        return conclusion
+    named = ", ".join(map(_reason_left, left[:NAMED]))
+    more = f", and {len(left) - NAMED} more" if len(left) > NAMED else ""
+    message = f"closed {len(lines) - len(left)} of {len(lines)}; still open: {named}{more}"
+    if len(left) < len(lines):
+        return replace(conclusion, warning=message)
+    code = left[0].get("error_code")
+    code = code if type(code) is int and code != 0 else None
+    cause = Cause(Source.TERMINAL, code, "NONE_CLOSED", message)
+    return replace(conclusion, outcome=Outcome.REJECTED, cause=cause)
+
+
+def _reason_left(line: Mapping[str, Json]) -> str:
+    code, said = line.get("error_code"), line.get("error_message")
+    name = f"{code} {describe(code).name}: " if type(code) is int and code != 0 else ""
+    return f"{str(line.get('ticket'))[:20]} ({name}{str(said or 'no reason given')[:200]})"
 
 
 def _explained(command: Command, cause: Cause | None) -> Cause | None:

@@ -43,6 +43,11 @@ class Subjects:
         """Return what all of them begin with."""
         return f"{self.prefix}.{self.terminal}"
 
+    @property
+    def journal_base(self) -> str:
+        """Return what the subjects of the journal and the lease begin with."""
+        return f"{self.prefix}j.{self.terminal}"
+
     def query(self, action: str) -> str:
         """Name the subject of a read (request and reply)."""
         return f"{self.base}.query.{action}"
@@ -50,6 +55,22 @@ class Subjects:
     def trade(self, client: str, action: str) -> str:
         """Name the subject of a trade (request and reply)."""
         return f"{self.base}.trade.{client}.{action}"
+
+    def job(self, client: str, action: str) -> str:
+        """Name the subject of a durable trade (JetStream)."""
+        return f"{self.base}.job.{client}.{action}"
+
+    def dead(self, client: str, action: str) -> str:
+        """Name the subject on which a job that could not be taken is kept."""
+        return f"{self.base}.dead.{client}.{action}"
+
+    def sent(self, client: str, id_: str) -> str:
+        """Name the journal's record that a trade was about to be sent."""
+        return f"{self.journal_base}.sent.{client}.{id_}"
+
+    def stored_result(self, client: str, id_: str) -> str:
+        """Name the journal's record of a trade's result."""
+        return f"{self.journal_base}.result.{client}.{id_}"
 
     def command(self, client: str, id_: str) -> str:
         """Name the subject that tells what became of a trade (request and reply)."""

@@ -126,7 +126,8 @@ class Findings:
 def needs_quote(params: Mapping[str, Json], order_type: int) -> bool:
     """Tell whether the market's prices decide on this trade."""
     is_pending = order_type in PENDING_TYPES
-    return "price" in params if is_pending else bool(params.keys() & {"sl", "tp"})
+    stops = {"sl", "tp", "sl_points", "tp_points"}
+    return "price" in params if is_pending else bool(params.keys() & stops)
 
 
 class TradeCheck:
@@ -222,9 +223,9 @@ class TradeCheck:
         if not price:
             return
         ticks = price / rules.tick_size
-        if _is_whole(ticks):
+        if _is_whole(ticks) and ticks > NOISE:
             return
-        right = (math.floor(ticks) * rules.tick_size, math.ceil(ticks) * rules.tick_size)
+        right = (max(math.floor(ticks), 1) * rules.tick_size, math.ceil(ticks) * rules.tick_size)
         self._problems.append(
             f"{name}: {price!r} is no multiple of {rules.name}'s tick size {rules.tick_size:g}; "
             f"nearest: {_listed(map(rules.written, right))}"
@@ -257,7 +258,11 @@ class TradeCheck:
             self._in_ticks(f"{name}_points")
             self._far_enough(f"{name}_points", points)
             reference = self._reference()
-            if self._params.get(name) and reference is not None:
+            if reference is None:
+                continue
+            if side < 0:
+                self._above_zero(f"{name}_points", reference)
+            if self._params.get(name):
                 self._apart(name, reference, side, points, can_nudge=True)
 
     def _reference(self) -> tuple[float, str] | None:
@@ -285,6 +290,16 @@ class TradeCheck:
                 f"{self._rules.name}; nearest: {least}"
             )
 
+    def _above_zero(self, name: str, reference: tuple[float, str]) -> None:
+        """Refuse points that lead below zero: the existing server opens first and fails then."""
+        points, (market, market_name) = self._params.get(name), reference
+        most = math.ceil(market / self._rules.point - NOISE) - 1
+        if points is not None and points > most:
+            self._problems.append(
+                f"{name}: {points} below {market_name} {self._rules.written(market)} of "
+                f"{self._rules.name} is no price; at most {most}"
+            )
+
     def _apart(
         self, name: str, other: tuple[float, str], side: int, points: int, *, can_nudge: bool
     ) -> None:
@@ -302,9 +317,10 @@ class TradeCheck:
             )
             return
         direction = "at least" if side > 0 else "at most"
+        unit = "point" if points == 1 else "points"
         self._problems.append(
             f"{name}: {rules.written(price)} must be {direction} {rules.written(limit)}, "
-            f"{points} points from {market_name} {rules.written(market)} of {rules.name}"
+            f"{points} {unit} from {market_name} {rules.written(market)} of {rules.name}"
         )
 
     def _expiration(self) -> None:

@@ -1,5 +1,6 @@
 """Fixtures and rules for every test."""
 
+import asyncio
 import os
 import shutil
 import sys
@@ -7,9 +8,17 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import nats
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.nats_server import NatsServer
+
+# Hypothesis on a busy machine: slow is not wrong, and a failure comes again.
+settings.register_profile(
+    "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -38,6 +47,21 @@ def _is_there(tool: str) -> bool:
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
     """Run one NATS server for the whole session; do not stop it, take `own_nats_server`."""
     yield from _serve(tmp_path_factory.mktemp("nats"))
+
+
+@pytest.fixture(autouse=True)
+def _forgotten(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Have each test that shares the server find it without what others' gateways stored."""
+    yield
+    if "nats_server" in request.fixturenames:
+        asyncio.run(_delete_streams(request.getfixturevalue("nats_server").url))
+
+
+async def _delete_streams(url: str) -> None:
+    async with await nats.connect(url) as client:
+        for stream in await client.jetstream().streams_info():
+            if "_demo" in str(stream.config.name):  # what tests name nothing else than `demo`
+                await client.jetstream().delete_stream(str(stream.config.name))
 
 
 @pytest.fixture

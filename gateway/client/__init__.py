@@ -7,7 +7,7 @@ async with await Mt4Client.connect(client="mybot") as mt4:
 """
 
 from gateway.client.client import Mt4Client
-from gateway.client.errors import ClientError, NoAnswer, NotConnected
+from gateway.client.errors import ClientError, NoAnswer, NotConnected, NotStored
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.core.messages import Outcome
 
@@ -17,6 +17,7 @@ __all__ = [
     "Mt4Client",
     "NoAnswer",
     "NotConnected",
+    "NotStored",
     "Outcome",
     "TickMessage",
 ]

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ from nats.errors import (
 )
 from nats.errors import Error as NatsError
 
-from gateway.client.errors import NoAnswer, NotConnected
+from gateway.client.errors import NoAnswer, NotConnected, NotStored
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.config import without_secret
 from gateway.core.messages import Json
@@ -39,6 +39,9 @@ from gateway.envelope import (
     new_id,
 )
 from gateway.subjects import Subjects
+
+STORED_IN_S = 2.0
+"""How long JetStream may take to store a job."""
 
 ANSWER_MARGIN_S = 1.0
 """How long after a command's deadline its answer may still be on its way."""
@@ -61,6 +64,8 @@ class Mt4Client:
         self.client = client
         self._last_error = last_error
         self._waiting: set[asyncio.Event] = set()
+        self._told: dict[str, list[asyncio.Future[CommandResult]]] = {}
+        self._hears_results = False
         self._closing = False
         self._connection = connection
         self._subjects = subjects
@@ -187,15 +192,96 @@ class Mt4Client:
             NotConnected: Nothing was sent.
             NoAnswer: Nobody could say what became of it; ask `outcome_of` again later.
         """
-        body = dict(params or {}) | {
-            "id": id_ or new_id(),
-            "deadline": format_time(time.time() + timeout_s),
-        }
+        id_ = id_ or new_id()
+        body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
         subject = self._subjects.trade(self.client, action)
+        async with self._listening(id_) as told:
+            asked = asyncio.ensure_future(self._request(subject, body, timeout_s))
+            try:
+                await asyncio.wait((asked, told), return_when=asyncio.FIRST_COMPLETED)
+                return await (told if told.done() else asked)
+            except NoAnswer as exc:
+                return await self._find_out(exc, timeout_s, told)
+            finally:
+                asked.cancel()
+
+    async def submit(
+        self,
+        action: str,
+        params: Mapping[str, Json] | None = None,
+        *,
+        timeout_s: float = 60.0,
+        id_: str | None = None,
+    ) -> str:
+        """Store a trade in the work queue, to be done also if no gateway is there now.
+
+        Args:
+            action: Its name in docs/actions.md.
+            params: Its parameters there.
+            timeout_s: The deadline from now: it is not begun after it.
+            id_: The same id again is the same trade: it is not executed twice.
+
+        Returns:
+            Its id, once it is stored; its result comes on the result subject.
+
+        Raises:
+            NotConnected: Nothing was sent.
+            NoAnswer: It may have been stored or not; submit the same id again.
+            NotStored: The queue is full, or there is none.
+        """
+        id_ = id_ or new_id()
+        body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
+        payload = encode(body, Encoding.JSON)
+        said = await self._ask(self._subjects.job(self.client, action), payload, id_, STORED_IN_S)
+        if (error := said.get("error")) is not None:
+            raise NotStored(id_, str(error.get("description")))
+        return id_
+
+    async def job(
+        self,
+        action: str,
+        params: Mapping[str, Json] | None = None,
+        *,
+        timeout_s: float = 60.0,
+        id_: str | None = None,
+    ) -> CommandResult:
+        """Submit a trade and wait for its result.
+
+        Raises:
+            NotConnected: Nothing was sent.
+            NoAnswer: It is stored, but there was no result by its deadline; ask `outcome_of`.
+            NotStored: The queue is full, or there is none.
+        """
+        id_ = id_ or new_id()
+        async with self._listening(id_) as told:
+            await self.submit(action, params, timeout_s=timeout_s, id_=id_)
+            await asyncio.wait([told], timeout=timeout_s + ANSWER_MARGIN_S)
+            if told.done():
+                return told.result()
+            lost = NoAnswer(id_, f"no result of job {id_} within {timeout_s:g} s")
+            return await self._find_out(lost, timeout_s, told)
+
+    @asynccontextmanager
+    async def _listening(self, id_: str) -> AsyncIterator[asyncio.Future[CommandResult]]:
+        """Hear of a trade's published result: another gateway may tell it than the one asked."""
+        told: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
+        self._told.setdefault(id_, []).append(told)
         try:
-            return await self._request(subject, body, timeout_s)
-        except NoAnswer as exc:
-            return await self._find_out(exc, timeout_s)
+            if not self._hears_results and self._connection.is_connected:
+                self._hears_results = True
+                results = self._subjects.result(self.client, "*")
+                await self._connection.subscribe(results, cb=self._on_result)
+            yield told
+        finally:
+            self._told[id_].remove(told)
+            if not self._told[id_]:
+                del self._told[id_]
+
+    async def _on_result(self, msg: Msg) -> None:
+        for told in self._told.get(msg.subject.rpartition(".")[2], ()):
+            if not told.done():
+                body = decode_published(msg.data, _encoding(msg.data, msg.headers))
+                told.set_result(CommandResult.read(body))
 
     async def outcome_of(self, id_: str, *, timeout_s: float = 2.0) -> CommandResult | str:
         """Ask what became of a trade: its result, or its state while there is none.
@@ -210,6 +296,22 @@ class Mt4Client:
         subject = self._subjects.command(self.client, id_)
         said = await self._ask(subject, b"", id_, timeout_s)
         return CommandResult.read(said["result"]) if said["result"] else str(said["state"])
+
+    async def control(
+        self, verb: str, *, reason: str | None = None, timeout_s: float = 5.0
+    ) -> dict[str, Json]:
+        """Tell the gateway to `halt` or `resume` trading, or to `stepdown`.
+
+        Returns:
+            Its status afterwards; with `error`, why it did not do so.
+
+        Raises:
+            NotConnected: Nothing was sent.
+            NoAnswer: No gateway answered.
+        """
+        body = {"reason": reason} if reason else {}
+        payload = encode(body, Encoding.JSON)
+        return await self._ask(self._subjects.control(verb), payload, verb, timeout_s)
 
     async def status(self, *, timeout_s: float = 2.0) -> dict[str, Json]:
         """Ask the gateway how it is: role, links, queues.
@@ -246,10 +348,14 @@ class Mt4Client:
             raise NoAnswer(id_, f"no answer on {subject} within {timeout_s:g} s{said}") from exc
         return decode_published(reply.data, _encoding(reply.data, reply.headers))
 
-    async def _find_out(self, lost: NoAnswer, patience_s: float) -> CommandResult:
+    async def _find_out(
+        self, lost: NoAnswer, patience_s: float, told: asyncio.Future[CommandResult]
+    ) -> CommandResult:
         """Ask about a trade whose answer did not come, for as long again as it had."""
         until_s = time.monotonic() + patience_s
         while time.monotonic() < until_s:
+            if told.done():
+                return told.result()
             try:
                 known = await self.outcome_of(lost.id)
             except (NoAnswer, NotConnected):
@@ -302,25 +408,26 @@ class Mt4Client:
         """
         last_seq: dict[str, int] = {}
         subjects = [self._subjects.tick(symbol) for symbol in symbols or ("*",)]
-        async for body in self._follow(subjects, MOST_TICKS_WAITING):
+        async for _, body in self._follow(subjects, MOST_TICKS_WAITING):
             tick = TickMessage.read(body, last_seq.get(body["symbol"]))
             last_seq[tick.symbol] = tick.seq
             yield tick
 
     async def results(self, client: str | None = None) -> AsyncIterator[CommandResult]:
         """Follow the results of trades: of this client, or of another (`*` for all)."""
-        async for body in self._follow([self._subjects.result(client or self.client, "*")]):
+        subject = self._subjects.result(client or self.client, "*")
+        async for _, body in self._follow([subject]):
             yield CommandResult.read(body)
 
     async def events(self, kind: str = "*") -> AsyncIterator[dict[str, Json]]:
-        """Follow the events of one kind, or of all."""
-        async for body in self._follow([self._subjects.event(kind)]):
-            yield body
+        """Follow the events of one kind, or of all: each body, with its `kind` in front."""
+        async for subject, body in self._follow([self._subjects.event(kind)]):
+            yield {"kind": subject.rpartition(".")[2]} | body
 
     async def _follow(
         self, subjects: list[str], most_waiting: int | None = None
-    ) -> AsyncIterator[dict[str, Json]]:
-        """Yield every body published on the subjects, in the order of arrival.
+    ) -> AsyncIterator[tuple[str, dict[str, Json]]]:
+        """Yield every body published on the subjects, with its subject, in the order of arrival.
 
         Args:
             subjects: What to subscribe to.
@@ -348,7 +455,8 @@ class Mt4Client:
                 there.clear()
                 while arrived:
                     msg = arrived.popleft()
-                    yield decode_published(msg.data, _encoding(msg.data, msg.headers))
+                    body = decode_published(msg.data, _encoding(msg.data, msg.headers))
+                    yield msg.subject, body
         except (NatsError, OSError) as exc:
             raise NotConnected(f"cannot follow {', '.join(subjects)}: {exc!r}") from exc
         finally:

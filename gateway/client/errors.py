@@ -2,7 +2,8 @@
 
 ClientError
 ├── NotConnected   nothing was sent
-└── NoAnswer       sent, and nobody said what became of it; carries the id to ask again with
+├── NoAnswer       sent, and nobody said what became of it; carries the id to ask again with
+└── NotStored      a job was refused
 """
 
 from __future__ import annotations
@@ -18,6 +19,14 @@ class NotConnected(ClientError):  # noqa: N818 - reads as what it is
 
 class NoAnswer(ClientError):  # noqa: N818 - reads as what it is
     """No gateway answered in time. A trade may have run: ask `outcome_of(id)` later."""
+
+    def __init__(self, id_: str, message: str) -> None:
+        super().__init__(message)
+        self.id = id_
+
+
+class NotStored(ClientError):  # noqa: N818 - reads as what it is
+    """A job was refused: the queue is full, or there is none."""
 
     def __init__(self, id_: str, message: str) -> None:
         super().__init__(message)

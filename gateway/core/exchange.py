@@ -243,11 +243,16 @@ class Exchange(ABC):
         )
         return Finish(Conclusion(Outcome.EXPIRED, cause=cause, attempts=self.attempts))
 
-    def _unknown(self, message: str, cause: Cause | None = None) -> Finish:
+    def _unknown(self, message: str, cause: Cause | None = None, response: Json = None) -> Finish:
         cause = cause or Cause(Source.GATEWAY, 504, "UNKNOWN", message)
         return Finish(
             Conclusion(
-                Outcome.UNKNOWN, cause=cause, warning=message, attempts=self.attempts, resolved=True
+                Outcome.UNKNOWN,
+                response=response,
+                cause=cause,
+                warning=message,
+                attempts=self.attempts,
+                resolved=True,
             )
         )
 
@@ -302,6 +307,10 @@ class TradeExchange(Exchange):
         super().__init__(command, rules)
         self.exposed = False
         self._give_up_at_s: float | None = None
+
+    @abstractmethod
+    def resume(self, attempts: int, now_s: float) -> Step:
+        """Take up a trade that an earlier gateway had sent: its fate is to be found out."""
 
     def _last_send_s(self) -> float:
         return self.command.deadline_s - self.rules.send_margin_s

@@ -32,6 +32,9 @@ from gateway.core.messages import Command, Dialect, Outcome, Purpose, Reply, Ver
 PAST_DEADLINE_S = 0.05
 """How long after the deadline the sealing `RESOLVE` is asked for."""
 
+NAMED = 20
+"""How many tickets in doubt a warning names."""
+
 STALE_REASONS = frozenset({"stale_session", "stale_seq", "stale_attempt", "stale_epoch"})
 """`fenced` for these is cured by a new `HELLO` or attempt; the frame itself did nothing.
 
@@ -126,7 +129,7 @@ class LedgerTrade(TradeExchange):
                 self.exposed = True
                 return self._resolve(now_s)  # it looks among the orders when it is asked
             case Verdict.IN_DOUBT:
-                return self._unknown("the terminal cannot tell whether it ran", reply.cause)
+                return self._in_doubt(reply)
             case Verdict.FENCED:
                 return self._fenced(reply)
             case Verdict.MALFORMED:
@@ -134,6 +137,17 @@ class LedgerTrade(TradeExchange):
                 return self._pause(in_doubt=True)
             case _:
                 assert_never(reply.verdict)
+
+    def _in_doubt(self, reply: Reply) -> Step:
+        """Pass on what the terminal knows: a close of many may be sure of all tickets but one."""
+        message = "the terminal cannot tell whether it ran"
+        told = reply.evidence.get("tickets")
+        tickets = (
+            [ticket for ticket in told if type(ticket) is int] if isinstance(told, list) else []
+        )
+        if tickets:
+            message += f"; look at order {', '.join(map(str, tickets[:NAMED]))}"
+        return self._unknown(message, reply.cause, reply.response)
 
     def _not_seen(self, now_s: float) -> Step:
         """Rows 14 and 15: the same id again, or wait until it can be sealed."""

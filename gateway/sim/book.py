@@ -144,9 +144,10 @@ class Book:
         return replace(order, close_price=price, profit=profit)
 
     def find_by_comment(self, start: str) -> list[Order]:
-        """Return open, then closed orders whose comment begins with `start`."""
+        """Return open, then closed orders whose comment begins with `start`, newest first."""
         open_orders = [self.view(order) for order in self.orders.values()]
-        return [order for order in open_orders + self.history if order.comment.startswith(start)]
+        orders = [*reversed(open_orders), *reversed(self.history)]
+        return [order for order in orders if order.comment.startswith(start)]
 
     @property
     def has_events(self) -> bool:

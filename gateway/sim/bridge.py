@@ -13,10 +13,10 @@ from gateway.sim.frames import (
     Fence,
     echoed_keys,
     fenced_body,
+    is_from_gateway,
     parse_request,
 )
 from gateway.sim.ledger import Ledger, LedgerWriteError
-from gateway.sim.legacy import LegacyDialect
 from gateway.sim.params import StrictParams
 from gateway.sim.platform import Platform
 from gateway.sim.reads import READS, Answer
@@ -30,7 +30,7 @@ from gateway.sim.wire import (
 
 
 class PlainClients(StrEnum):
-    """Say what clients without an epoch may do."""
+    """Say what clients of the existing server, which know no bridge key, may do."""
 
     OFF = auto()
     READ = auto()
@@ -61,14 +61,18 @@ class BridgeDialect:
             plain_clients: The input *PlainClients*.
         """
         self._decision = Decision(
-            platform, desk, ledger, session=terminal.session, clock_ms=clock_ms
+            platform,
+            desk,
+            ledger,
+            session=terminal.session,
+            clock_ms=clock_ms,
+            gateways_may_trade=plain_clients is not PlainClients.TRADE,
         )
         self._platform = platform
         self._ledger = ledger
         self._terminal = terminal
         self._clock_ms = clock_ms
         self._plain_clients = plain_clients
-        self._plain_dialect = LegacyDialect(platform, desk)
 
     def answer(self, bodies: Sequence[bytes]) -> list[Answer]:
         """Answer one message; its frames after the envelope are `bodies`."""
@@ -96,27 +100,24 @@ class BridgeDialect:
             return Answer(failure("No request action specified."))
         if action not in TRADES | READS.keys() | BRIDGE_READS.keys() | {"RESOLVE"}:
             return Answer(failure(f"Unrecognized requested action ({action})."))
-        is_trade = action in TRADES
-        is_plain = "epoch" not in values and (is_trade or "id" not in values)
-        if is_plain and action not in BRIDGE_READS:  # a gateway greets before it is known
-            return self._answer_plain_client(action, values, is_trade=is_trade)
-        if is_trade and self._plain_clients is PlainClients.TRADE:
-            message = "Plain clients may trade here; a gateway may not."
-            return Answer(fenced_body(Fence.PLAIN_CLIENTS, message))
-        if is_trade or action == "RESOLVE":
+        if action in BRIDGE_READS:  # a gateway greets before it is known
+            return self._read(action, values)
+        if action == "RESOLVE":
+            return Answer(self._decision.decide(values))
+        if not is_from_gateway(values):
+            return self._answer_plain_client(action, values)
+        if action in TRADES:
             return Answer(self._decision.decide(values))
         return self._read(action, values)
 
-    def _answer_plain_client(
-        self, action: str, values: dict[str, Json], *, is_trade: bool
-    ) -> Answer:
-        if action == "RESOLVE":
-            return Answer(fenced_body(Fence.BAD_REQUEST, 'Param "epoch" is missing.'))
-        needed = PlainClients.TRADE if is_trade else PlainClients.READ
+    def _answer_plain_client(self, action: str, values: dict[str, Json]) -> Answer:
+        needed = PlainClients.TRADE if action in TRADES else PlainClients.READ
         order = list(PlainClients)
         if order.index(self._plain_clients) < order.index(needed):
             return Answer(fenced_body(Fence.PLAIN_CLIENTS, "Plain clients may not do this."))
-        return self._plain_dialect.answer_request(action, values)
+        if action in TRADES:
+            return Answer(self._decision.trade_for_plain_client(action, values))
+        return self._read(action, values)
 
     def _read(self, action: str, values: dict[str, Json]) -> Answer:
         params = StrictParams(values)

@@ -15,7 +15,6 @@ from gateway.sim.platform import Platform
 from gateway.sim.symbols import SymbolSpec
 from gateway.sim.wire import Body, Refused, failure, failure_code, order_record, success
 
-_INT32 = 2**31
 NEGATIVE_SLIPPAGE = 'Param "slippage" is negative.'
 NEGATIVE_EXPIRATION = 'Param "expiration" is negative.'
 NOT_PENDING = 'Only a pending order can have an "expiration" parameter.'
@@ -51,13 +50,20 @@ Trade = Callable[[Desk], TradeResult]
 """A trade whose parameters are in order; calling it makes the one trade call."""
 
 
-def plan_trade(platform: Platform, action: str, params: Params) -> Trade:
+def plan_trade(platform: Platform, action: str, params: Params, *, is_plain: bool = False) -> Trade:
     """Check a trade's parameters and return the trade, ready to be made.
+
+    Args:
+        platform: What can be asked.
+        action: The trade.
+        params: The request's.
+        is_plain: It comes from a client of the existing server: its comments have no token, and
+            its negative slippage is the default.
 
     Raises:
         Refused: A parameter is missing, of a wrong type, or does not fit; nothing ran.
     """
-    return _PLANS[action](platform, params)
+    return _PLANS[action](platform, params, is_plain)
 
 
 def result_of_code(code: int, message: str) -> TradeResult:
@@ -65,7 +71,7 @@ def result_of_code(code: int, message: str) -> TradeResult:
     return TradeResult(_STATES[verdict(code)], failure_code(code, message))
 
 
-def _plan_send(platform: Platform, params: Params) -> Trade:
+def _plan_send(platform: Platform, params: Params, is_plain: bool) -> Trade:
     symbol, order_type = params.text("symbol"), params.integer("order_type")
     lots, comment = params.number("lots"), params.text("comment")
     magic_number = params.integer("magic_number", 0)
@@ -79,12 +85,10 @@ def _plan_send(platform: Platform, params: Params) -> Trade:
         raise Refused(failure('Cannot place a pending order without the "price" parameter.'))
     if expiration_s and not kind.is_pending:
         raise Refused(failure(NOT_PENDING))
-    if not -_INT32 <= magic_number < _INT32:
-        raise Refused(failure('Param "magic_number" does not fit in 32 bits.'))
-    if not is_token(comment):
+    if not is_plain and not is_token(comment):
         raise Refused(failure('Param "comment" does not begin with a token.'))
     asked_price = params.number("price", 0.0)
-    asked_slippage = _asked_slippage(params)
+    asked_slippage = _asked_slippage(params, is_plain)
     slippage = default_slippage(platform, spec) if asked_slippage is None else asked_slippage
     stops = Stops.read(params)
 
@@ -114,7 +118,7 @@ def _plan_send(platform: Platform, params: Params) -> Trade:
     return send
 
 
-def _plan_modify(platform: Platform, params: Params) -> Trade:
+def _plan_modify(platform: Platform, params: Params, _is_plain: bool) -> Trade:
     order = _known_order(platform, params)
     _refuse_double_stops(params)
     asked_price = params.number("price", 0.0)
@@ -147,11 +151,11 @@ def _plan_modify(platform: Platform, params: Params) -> Trade:
     return modify
 
 
-def _plan_close(platform: Platform, params: Params) -> Trade:
+def _plan_close(platform: Platform, params: Params, is_plain: bool) -> Trade:
     order = _known_order(platform, params)
     lots = params.number("lots", order.lots)
     asked_price = params.number("price", 0.0)
-    slippage = _asked_slippage(params)
+    slippage = _asked_slippage(params, is_plain)
     return lambda desk: close_order(
         platform, desk, order, lots, price=asked_price, slippage=slippage
     )
@@ -179,7 +183,7 @@ def close_order(
     return TradeResult(State.DONE, success(f"Closed order # {order.ticket}"))
 
 
-def _plan_delete(platform: Platform, params: Params) -> Trade:
+def _plan_delete(platform: Platform, params: Params, _is_plain: bool) -> Trade:
     order = _known_order(platform, params)
     close_if_opened = params.flag("close_if_opened")
 
@@ -194,7 +198,7 @@ def _plan_delete(platform: Platform, params: Params) -> Trade:
     return delete
 
 
-_PLANS: Mapping[str, Callable[[Platform, Params], Trade]] = {
+_PLANS: Mapping[str, Callable[[Platform, Params, bool], Trade]] = {
     "DO_ORDER_SEND": _plan_send,
     "DO_ORDER_MODIFY": _plan_modify,
     "DO_ORDER_CLOSE": _plan_close,
@@ -267,11 +271,11 @@ def _known_order(platform: Platform, params: Params) -> Order:
     return order
 
 
-def _asked_slippage(params: Params) -> int | None:
-    slippage = params.integer("slippage", 0)
-    if slippage < 0:
+def _asked_slippage(params: Params, is_plain: bool) -> int | None:
+    slippage = params.integer("slippage", -1)
+    if slippage < 0 and params.has("slippage") and not is_plain:
         raise Refused(failure(NEGATIVE_SLIPPAGE))
-    return slippage if params.has("slippage") else None
+    return slippage if slippage >= 0 else None
 
 
 def _changed_expiration_s(params: Params, order: Order) -> int:

@@ -22,27 +22,60 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class CloseAll:
-    """Hold a request to close positions, its filter read and checked."""
+class TicketLines:
+    """Write each ticket's own lines: `<id>#<ticket>`. Nothing starts late or unwritten."""
 
-    platform: Platform
     ledger: Ledger
     frame: Frame
+    is_late: Callable[[], bool]
+
+    def begin(self, ticket: int) -> TradeResult | None:
+        """Write that the ticket is about to be closed, or return why it must not be."""
+        if self.is_late():
+            return TradeResult(State.NOT_NOW, failure("The deadline has passed."))
+        try:
+            self.ledger.store(self._entry(EntryKind.STARTED, ticket, None))
+        except LedgerWriteError as error:
+            return TradeResult(State.NOT_NOW, failure(f"The ledger failed: {error}."))
+        return None
+
+    def end(self, ticket: int, result: TradeResult) -> None:
+        """Write what has become of it."""
+        ended = self._entry(_KINDS[result.state], ticket, result.body)
+        try:
+            self.ledger.store(ended)
+        except LedgerWriteError:  # still what happened; safe mode from here on
+            self.ledger.remember(ended)
+
+    def _entry(self, kind: EntryKind, ticket: int, reply: Body | None) -> Entry:
+        frame = self.frame
+        return Entry(
+            kind,
+            f"{frame.id}#{ticket}",
+            frame.attempt,
+            frame.digest,
+            action=frame.action,
+            reply=reply,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAll:
+    """Hold a request to close positions, its filter read and checked.
+
+    Attributes:
+        lines: Where each ticket is written down; None for a plain client.
+    """
+
+    platform: Platform
     symbol: str | None
     magic_number: int | None
     order_type: OrderType | None
-    is_late: Callable[[], bool]
+    lines: TicketLines | None
 
     @classmethod
-    def read(
-        cls,
-        platform: Platform,
-        ledger: Ledger,
-        frame: Frame,
-        params: Params,
-        is_late: Callable[[], bool],
-    ) -> "CloseAll":
-        """Read the filter; each part is optional. `is_late` tells that the deadline has passed.
+    def read(cls, platform: Platform, params: Params, lines: TicketLines | None) -> "CloseAll":
+        """Read the filter; each part is optional.
 
         Raises:
             Refused: A part is of a wrong type, or the symbol does not exist.
@@ -55,7 +88,7 @@ class CloseAll:
             raise Refused(failure('Param "side" is neither "buy" nor "sell".'))
         magic_number = params.integer("magic_number") if params.has("magic_number") else None
         order_type = _SIDES[side] if side is not None else None
-        return cls(platform, ledger, frame, symbol, magic_number, order_type, is_late)
+        return cls(platform, symbol, magic_number, order_type, lines)
 
     def close(self, desk: Desk) -> TradeResult:
         """Close what fits, one after the other, and report on each ticket.
@@ -80,31 +113,13 @@ class CloseAll:
         ]
 
     def _close_one(self, desk: Desk, order: Order) -> TradeResult:
-        if self.is_late():
-            return TradeResult(State.NOT_NOW, failure("The deadline has passed."))
-        started = self._entry(EntryKind.STARTED, order.ticket, None)
-        try:
-            self.ledger.store(started)
-        except LedgerWriteError as error:
-            return TradeResult(State.NOT_NOW, failure(f"The ledger failed: {error}."))
+        refusal = self.lines.begin(order.ticket) if self.lines else None
+        if refusal is not None:
+            return refusal
         result = close_order(self.platform, desk, order, order.lots)
-        ended = self._entry(_KINDS[result.state], order.ticket, result.body)
-        try:
-            self.ledger.store(ended)
-        except LedgerWriteError:  # still what happened; safe mode from here on
-            self.ledger.remember(ended)
+        if self.lines is not None:
+            self.lines.end(order.ticket, result)
         return result
-
-    def _entry(self, kind: EntryKind, ticket: int, reply: Body | None) -> Entry:
-        frame = self.frame
-        return Entry(
-            kind,
-            f"{frame.id}#{ticket}",
-            frame.attempt,
-            frame.digest,
-            action=frame.action,
-            reply=reply,
-        )
 
 
 def _line(ticket: int, result: TradeResult) -> Body:

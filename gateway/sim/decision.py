@@ -3,10 +3,10 @@
 Source: docs/protocol.md "The terminal's decision, in order".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.sim.bridge_trades import SINGLE_TRADES, Trade, TradeResult, plan_trade
-from gateway.sim.close_all import CloseAll
+from gateway.sim.close_all import CloseAll, TicketLines
 from gateway.sim.codes import Code
 from gateway.sim.desk import Desk
 from gateway.sim.faults import FaultKind, Point
@@ -45,6 +45,7 @@ class Decision:
         *,
         session: str,
         clock_ms: Callable[[], int],
+        gateways_may_trade: bool = True,
     ) -> None:
         """Bind the decision to its terminal.
 
@@ -54,8 +55,10 @@ class Decision:
             ledger: What is remembered.
             session: The name of this start of the terminal.
             clock_ms: Its monotonic clock, from its start.
+            gateways_may_trade: False where plain clients may: the two exclude each other.
         """
         self.last_seq = 0
+        self._gateways_may_trade = gateways_may_trade
         self._platform = platform
         self._desk = desk
         self._ledger = ledger
@@ -67,6 +70,9 @@ class Decision:
         frame = read_frame(values)
         if isinstance(frame, str):
             return fenced_body(Fence.BAD_REQUEST, frame)
+        if not self._gateways_may_trade:
+            message = "Plain clients may trade here; a gateway may not."
+            return fenced_body(Fence.PLAIN_CLIENTS, message)
         gates = (
             self._fence_session,
             self._fence_epoch,
@@ -120,22 +126,25 @@ class Decision:
     def _recall_not_now(self, frame: Frame, entry: Entry) -> Body | None:
         """Tell why nothing ran; a late command is sealed as if it had not been seen."""
         if frame.is_resolve:
-            is_late = self._clock_ms() > frame.not_after_ms
-            return None if is_late or self._ledger.safe_mode else _stored(entry)
+            return None if self._is_late(frame) or self._ledger.safe_mode else _stored(entry)
         if frame.attempt > entry.attempt:
             return None
         return fenced_body(Fence.STALE_ATTEMPT, f"Attempt {entry.attempt} has ended.")
 
     def _look_for_order(self, entry: Entry) -> Body:
         found = self._platform.broker.find_by_comment(entry.token) if entry.token else []
-        if found:
+        if len(found) == 1:
             body = success(order_record(found[0]))
             self._store(EntryKind.DONE, entry.id, entry.attempt, entry.digest, body)
             return body | {"state": State.DONE.value}
-        tickets = self._tickets_of(entry.id)
+        # Two orders with one token are evidence, never an answer.
+        tickets = [order.ticket for order in found] or self._tickets_of(entry.id)
         if entry.kind is EntryKind.DOUBT and entry.reply is not None:
             return _doubtful(entry.reply, tickets)
-        body = failure("The terminal stopped between intent and result; no order was found.")
+        body = failure(
+            "The terminal stopped between intent and result; "
+            + ("several orders have its token." if found else "no order was found.")
+        )
         self._store(EntryKind.DOUBT, entry.id, entry.attempt, entry.digest, body)
         return _doubtful(body, tickets)
 
@@ -155,8 +164,11 @@ class Decision:
             return _doubtful(failure(message))
         return fenced_body(Fence.SAFE_MODE, message)
 
+    def _is_late(self, frame: Frame) -> bool:
+        return self._clock_ms() > frame.not_after_ms
+
     def _seal_if_late(self, frame: Frame) -> Body | None:
-        if self._clock_ms() <= frame.not_after_ms:
+        if not self._is_late(frame):
             return None
         try:
             self._ledger.store(Entry(EntryKind.SEALED, frame.id, frame.attempt, frame.digest))
@@ -176,7 +188,8 @@ class Decision:
         if self._desk.fault(FaultKind.LEDGER) is not None:
             self._ledger.write_fault = lambda: True
         try:
-            trade = self._permitted_trade(frame)
+            lines = TicketLines(self._ledger, frame, lambda: self._is_late(frame))
+            trade = self._permitted_trade(frame.action, frame.values, lines)
         except Refused as refused:
             return self._finish(frame, TradeResult(State.REJECTED, refused.body))
         if (refusal := self._connection_refusal()) is not None:
@@ -187,19 +200,24 @@ class Decision:
             return late
         return self._finish(frame, trade(self._desk))
 
-    def _permitted_trade(self, frame: Frame) -> Trade:
-        params = StrictParams(frame.values)
+    def trade_for_plain_client(self, action: str, values: Mapping[str, Json]) -> Body:
+        """Return the reply to a trade without ids: the same checks and calls, and no ledger."""
+        try:
+            trade = self._permitted_trade(action, values, None)
+        except Refused as refused:
+            return refused.body
+        refusal = self._connection_refusal()
+        return refusal.body if refusal is not None else trade(self._desk).body
+
+    def _permitted_trade(
+        self, action: str, values: Mapping[str, Json], lines: TicketLines | None
+    ) -> Trade:
+        params = StrictParams(values)
         if not self._platform.is_trade_allowed:
             raise Refused(failure_code(Code.TRADE_NOT_ALLOWED, "Experts may not trade."))
-        if frame.action == "DO_CLOSE_ALL":
-            return CloseAll.read(
-                self._platform,
-                self._ledger,
-                frame,
-                params,
-                lambda: self._clock_ms() > frame.not_after_ms,
-            ).close
-        return plan_trade(self._platform, frame.action, params)
+        if action == "DO_CLOSE_ALL":
+            return CloseAll.read(self._platform, params, lines).close
+        return plan_trade(self._platform, action, params, is_plain=lines is None)
 
     def _connection_refusal(self) -> TradeResult | None:
         if not self._platform.is_connected:

@@ -5,6 +5,7 @@ Source: docs/protocol.md "Requests" and "Replies".
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum, auto
@@ -16,6 +17,9 @@ DIGEST_CHARACTERS = 32
 TOKEN_CHARACTERS = 14
 BASE32 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 MAX_REQUEST_BYTES = 65_536
+MAX_DEPTH = 32
+_INT64 = 2**63
+_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 class State(StrEnum):
@@ -70,13 +74,17 @@ def parse_request(body: bytes) -> dict[str, Json] | None:
     if len(body) > MAX_REQUEST_BYTES:
         return None
     try:
-        values = json.loads(
-            body, parse_constant=_finite, parse_float=_finite, parse_int=_integer_64
-        )
-        json.dumps(values, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        text = body.decode()
+        values = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
+        _refuse_what_mql4_cannot_hold(text)
     except (ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None
+
+
+def is_from_gateway(values: Mapping[str, Json]) -> bool:
+    """Tell whether a request has a bridge key, be it null; plain clients know none of them."""
+    return not _BRIDGE_KEYS.keys().isdisjoint(values)
 
 
 def read_frame(values: Mapping[str, Json]) -> Frame | str:
@@ -128,22 +136,38 @@ def _finite(text: str) -> float:
     return value
 
 
-def _integer_64(text: str) -> int:
-    value = int(text)
-    if not -(2**63) <= value < 2**63:
-        raise ValueError(f"{text} does not fit into 64 bits")
-    return value
+def _whole(text: str) -> float:
+    """Read a whole number; one beyond 64 bits is a real number, which fits no integer."""
+    value = _finite(text)
+    if abs(value) > _INT64:
+        return value
+    return int(text) if -_INT64 <= int(text) < _INT64 else value
+
+
+def _refuse_what_mql4_cannot_hold(text: str) -> None:
+    """Look at valid JSON as written: of two members with one name `json` keeps only the last."""
+    depth = 0
+    for bracket in _TEXT.sub("", text):
+        depth += (bracket in "[{") - (bracket in "]}")
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deeply")
+    for written in _TEXT.findall(text):
+        decoded = json.loads(written)
+        decoded.encode()  # half a surrogate pair is no text
+        if "\0" in decoded:
+            raise ValueError("a text holds U+0000")
 
 
 def _is_id(value: Json) -> bool:
-    if not isinstance(value, str) or len(value) > ID_CHARACTERS:
+    # Characters are counted as MQL4 does, in units of UTF-16.
+    if not isinstance(value, str) or len(value.encode("utf-16-le")) > 2 * ID_CHARACTERS:
         return False
     client, slash, name = value.partition("/")
     return bool(client and slash and name)
 
 
 def _is_count(value: Json) -> bool:
-    return _is_integer(value) and int(str(value)) >= 1
+    return _is_integer(value) and 1 <= int(str(value)) < 2**31
 
 
 def _is_integer(value: Json) -> bool:

@@ -9,7 +9,7 @@ from gateway.sim.wire import Json, Refused, failure
 
 _INTEGER_START = re.compile(r"\s*[+-]?\d{1,1000}")
 _NUMBER_START = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_INT64 = 2**63
+_INT32 = 2**31
 _LARGEST = 1e308
 
 
@@ -126,13 +126,14 @@ class StrictParams(_Parameters):
         return value
 
     def integer(self, key: str, default: int | None = None) -> int:
-        """Return an integer of at most 64 bits."""
+        """Return an integer of 32 bits."""
         if default is not None and not self.has(key):
             return default
         value = self._required(key)
-        if not isinstance(value, int) or isinstance(value, bool) or abs(value) >= _INT64:
+        is_integer = isinstance(value, int) and not isinstance(value, bool)
+        if not is_integer or not -_INT32 <= int(str(value)) < _INT32:
             raise Refused(failure(f'Param "{key}" is not an integer.'))
-        return value
+        return int(str(value))
 
     def number(self, key: str, default: float | None = None) -> float:
         """Return a finite number."""
@@ -141,8 +142,6 @@ class StrictParams(_Parameters):
         value = self._required(key)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise Refused(failure(f'Param "{key}" is not a number.'))
-        if not abs(value) < _INT64:  # also true of infinity
-            raise Refused(failure(f'Param "{key}" is too large.'))
         return float(value)
 
     def flag(self, key: str) -> bool:

@@ -27,6 +27,9 @@ from gateway.core.messages import (
 MAX_REQUEST_BYTES = 65_536
 MAX_REPLY_BYTES = 8 * 1024 * 1024
 
+LONGEST_TEXT = 2000
+"""Of an error or warning: a result must fit through NATS, whatever a terminal says."""
+
 ERROR_KEYS = ("error_code", "error_code_description", "error_message")
 
 _encode_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -57,6 +60,7 @@ class Fence:
 
     Attributes:
         not_after_ms: The command's deadline on the terminal's monotonic clock.
+        journal: The highest sequence of our journal, for the ledger to remember.
     """
 
     session: str
@@ -64,6 +68,7 @@ class Fence:
     seq: int
     ledger: str
     not_after_ms: int
+    journal: int = 0
 
 
 def encode(request: Request, dialect: Dialect | None, fence: Fence | None) -> bytes:
@@ -88,6 +93,7 @@ def encode(request: Request, dialect: Dialect | None, fence: Fence | None) -> by
             "seq": fence.seq,
             "ledger": fence.ledger,
             "not_after": fence.not_after_ms,
+            "journal": fence.journal,
         }
     return _encode_json(body).encode()
 
@@ -134,15 +140,16 @@ def _cause(body: Mapping[str, Json]) -> Cause:
     """Read any of the existing server's three error shapes."""
     code = body.get("error_code")
     message = body.get("error_message") or body.get("error_code_description") or "no reason given"
+    message = str(message)[:LONGEST_TEXT]
     if not isinstance(code, int) or isinstance(code, bool):
-        return Cause(Source.TERMINAL, None, "TERMINAL_ERROR", str(message))
+        return Cause(Source.TERMINAL, None, "TERMINAL_ERROR", message)
     known = describe(code)
     source = Source.BROKER if 0 < code < 4000 else Source.TERMINAL  # noqa: PLR2004 - MT4's split
     return Cause(source, code, known.name, f"{message} ({known.meaning})")
 
 
 def _text(value: Json) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return value[:LONGEST_TEXT] if isinstance(value, str) and value else None
 
 
 def _integer(value: Json) -> int | None:

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from gateway.config import Terminal
 from gateway.core.channel import Channel, Received
@@ -29,7 +29,7 @@ from gateway.core.exchange import (
     TimedOut,
 )
 from gateway.core.messages import Dialect, Json, Purpose, Reply, Request, Verdict
-from gateway.errors import GatewayError
+from gateway.errors import StartOver
 from gateway.metrics import Metrics
 from gateway.terminal.dialects import Fence, decode, encode
 from gateway.terminal.session import Greeting, Session, read_greeting
@@ -52,8 +52,12 @@ RETRY_S = 0.1
 StrayHandler = Callable[[Request, Reply], None]
 
 
-class Deposed(GatewayError):  # noqa: N818 - says what has happened
-    """Another gateway has claimed the terminal; this one must stop."""
+DEPOSED_PAUSE_S = 1.0
+"""How long a deposed gateway waits: a claimer that shares no journal with us is not outbid."""
+
+
+class Deposed(StartOver):
+    """The terminal's epoch is not ours any more: somebody has claimed it since."""
 
 
 @dataclass(slots=True)
@@ -84,12 +88,24 @@ class _Listener:
         return reply.verdict in FINAL or request.attempt == self.request.attempt
 
 
+class JournalMark(Protocol):
+    """How far our journal has come, as this gateway and the terminal's ledger know it."""
+
+    @property
+    def sequence(self) -> int:
+        """Return the highest sequence that the journal has given out."""
+
+    def ledger_knows(self, sequence: int) -> None:
+        """Take in the highest that the ledger was told; no trade has been sent since."""
+
+
 class Line:
     """The one way to the terminal.
 
     Args:
-        claims: Whether the first greeting asks for an epoch, the right to trade. A gateway
-            that only reads must not take it from one that trades.
+        journal: Is told to the terminal's ledger, and compared with what it was told before.
+        claims: Tells whether the first greeting asks for an epoch, the right to trade. A
+            gateway that only reads, or that was deposed, must not take it from one that trades.
         on_stray: Is given every reply that belongs to a command and that nobody waits for.
         on_change: Is called whenever the link or the acquaintance has changed.
     """
@@ -100,17 +116,19 @@ class Line:
         settings: Terminal,
         metrics: Metrics,
         *,
-        claims: bool,
+        claims: Callable[[], bool],
+        journal: JournalMark | None = None,
         on_stray: StrayHandler,
         on_change: Callable[[], None],
     ) -> None:
         self.session = Session()
         self.is_linked = False
         self.down_since_s: float | None = time.monotonic()
+        self._claims = claims
+        self._journal = journal
         self._wire = wire
         self._settings = settings
         self._metrics = metrics
-        self._claims = claims
         self._on_stray = on_stray
         self._on_change = on_change
         self._channel = Channel(secrets.token_hex(4))
@@ -136,6 +154,10 @@ class Line:
         """The action that waits for its reply now."""
         return self._asked.action if self._asked and self._listener else None
 
+    @property
+    def _journal_sequence(self) -> int:
+        return self._journal.sequence if self._journal is not None else 0
+
     def open(self) -> None:
         """Start connecting. `keep` must run as well."""
         self._wire.open(self._framed, self._link_changed)
@@ -150,7 +172,7 @@ class Line:
         """Do what the exchange asked for and say what happened."""
         match step:
             case Send(request, timeout_s):
-                if not await self._usable_for(request.purpose) or not self._put(request):
+                if not await self._usable_for(request) or not self._put(request):
                     return NotSent()
                 self._asked, self._asked_on_link = request, self._links
                 return await self._hear(timeout_s)
@@ -166,10 +188,12 @@ class Line:
             case _:
                 assert_never(step)
 
-    async def _usable_for(self, purpose: Purpose) -> bool:
+    async def _usable_for(self, request: Request) -> bool:
         """Wait a moment for a line that is greeted and free; without a link, do not."""
         until_s = time.monotonic() + USABLE_WITHIN_S
-        while not (self.is_usable and self._channel.may_send(purpose)):
+        if request.command is not None and not request.command.is_trade:
+            until_s = min(until_s, request.command.deadline_s)  # its caller is gone then
+        while not (self.is_usable and self._channel.may_send(request.purpose)):
             left_s = until_s - time.monotonic()
             if not self.is_linked or left_s <= 0:
                 return False
@@ -218,7 +242,7 @@ class Line:
             if request.dialect not in (None, self.session.dialect):
                 return False  # meant for a terminal of another kind than the one that is here
             if request.dialect is Dialect.BRIDGE and request.purpose in FENCED:
-                fence = self.session.fence(command, now_s)
+                fence = self.session.fence(command, now_s, self._journal_sequence)
                 if fence is None:
                     self._clock_is_wanted = True
                     self._attention.set()
@@ -271,6 +295,9 @@ class Line:
             self._metrics.reply_discarded("stale_epoch")
         was_greeted = self.session.greeting is not None
         self.session.learn(reply, now_s)
+        if action == "GET_SYMBOL_TICK" and isinstance(reply.response, dict):
+            symbol = str(received.request.params.get("symbol"))
+            self._read_broker_clock(symbol, reply.response.get("time"), received.took_s)
         if was_greeted and self.session.greeting is None:
             log.warning("terminal_session_changed action=%s", action)
             self._announce()
@@ -339,14 +366,16 @@ class Line:
         if not self._channel.may_send(Purpose.HELLO):
             await self._free()
             return
-        claim = self._claims and not self.session.epoch
+        claim = self._claims() and not self.session.epoch
         wanted = self._settings.dialect
         configured = None if wanted == "auto" else Dialect(wanted)
         if configured == Dialect.METATRADER4_SERVER:
             reply = await self._ask(Purpose.PROBE, "GET_ACCOUNT_INFO", {})
             greeting = Greeting(Dialect.METATRADER4_SERVER) if reply else None
         else:
-            params = {"claim": claim, "gateway": "mt4-gateway"}
+            params: dict[str, Json] = {"claim": claim, "gateway": "mt4-gateway"}
+            if claim:
+                params["journal"] = self._journal_sequence
             reply = await self._ask(Purpose.HELLO, "HELLO", params)
             greeting = read_greeting(reply) if reply else None
         if reply is None or greeting is None:
@@ -367,8 +396,11 @@ class Line:
         if self.session.is_deposed:
             raise Deposed(
                 f"another gateway has claimed this terminal: its epoch is {greeting.epoch}, "
-                f"ours {self.session.epoch}"
+                f"ours {self.session.epoch}",
+                DEPOSED_PAUSE_S,
             )
+        if self._journal is not None:
+            self._journal.ledger_knows(greeting.journal)
         if reply.clock_ms is not None:
             self.session.read_clock(reply.clock_ms, time.monotonic())
         self._metrics.epoch_is(self.session.epoch)
@@ -382,6 +414,13 @@ class Line:
         )
         self._announce()
 
+    def _read_broker_clock(self, source: str, said: Json, took_s: float = 0.0) -> None:
+        """Take a reading of the broker's clock: the time of the last quote."""
+        if type(said) is int:
+            now_s = time.time()
+            clock = self.session.broker_clock
+            clock.read(source, said, asked_at_s=now_s - took_s, heard_at_s=now_s)
+
     def permissions(self, said: Mapping[str, Json]) -> None:
         """Note what a greeting, ping or heartbeat says of broker link and permission."""
         if isinstance(connected := said.get("connected"), bool):
@@ -393,6 +432,7 @@ class Line:
     def heartbeat(self, said: Mapping[str, Json]) -> None:
         """Take in what the terminal publishes of itself each second."""
         self.permissions(said)
+        self._read_broker_clock("", said.get("broker_time"))
         greeting = self.session.greeting
         if greeting is not None and said.get("session") not in (None, greeting.session):
             self.session.forget()

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from gateway.core.messages import Command, CommandId, Dialect, Json, Reply, Verdict
+from gateway.terminal.broker_clock import BrokerClock
 from gateway.terminal.dialects import Fence
 
 CLOCK_IS_KEPT_S = 10.0
@@ -28,7 +29,11 @@ STALE = frozenset({"stale_session", "stale_epoch"})
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What a terminal said of itself when it was greeted."""
+    """What a terminal said of itself when it was greeted.
+
+    Attributes:
+        journal: The highest sequence of the gateways' journal that its ledger was told.
+    """
 
     dialect: Dialect
     session: str | None = None
@@ -36,6 +41,7 @@ class Greeting:
     epoch: int = 0
     account: Mapping[str, Json] | None = None
     broker_offset_s: int | None = None
+    journal: int = 0
 
 
 class Session:
@@ -43,12 +49,14 @@ class Session:
 
     Attributes:
         greeting: None until greeted, and again after the link was lost.
+        broker_clock: Measures the broker's offset from UTC.
         dialect: Of the terminal that was greeted last; None before the first.
         epoch: The right to trade that the terminal issued to this gateway; 0 for none.
     """
 
     def __init__(self) -> None:
         self.greeting: Greeting | None = None
+        self.broker_clock = BrokerClock()
         self.dialect: Dialect | None = None
         self.epoch = 0
         self.connected: bool | None = None
@@ -82,7 +90,9 @@ class Session:
 
     @property
     def broker_offset_s(self) -> int | None:
-        """Return the broker's clock minus UTC; None where nobody has told it."""
+        """Return the broker's clock minus UTC: measured, else as greeted; None if not known."""
+        if self.broker_clock.offset_s is not None:
+            return self.broker_clock.offset_s  # a greeting may be from before the clocks changed
         return self.greeting.broker_offset_s if self.greeting else None
 
     @property
@@ -93,6 +103,7 @@ class Session:
     def forget(self) -> None:
         """Forget the terminal: whoever answers next must be greeted first."""
         self.greeting = None
+        self.broker_clock = BrokerClock()
         self.connected = self.trade_allowed = None
         self._clock_read_at_s = float("-inf")
 
@@ -116,7 +127,7 @@ class Session:
             return
         self._clock_ms, self._clock_read_at_s = clock_ms, now_s
 
-    def fence(self, command: Command, now_s: float) -> Fence | None:
+    def fence(self, command: Command, now_s: float, journal: int) -> Fence | None:
         """Mark a frame for this session; None while that cannot be done safely.
 
         The clock was read before it reached us, so the deadline told is early by at most one
@@ -135,7 +146,18 @@ class Session:
             seq=self._seq,
             ledger=self._ledger_of(command.key, greeting.ledger),
             not_after_ms=self._clock_ms + left_ms,
+            journal=journal,
         )
+
+    def pin(self, key: CommandId, ledger: str) -> None:
+        """Remember which ledger a command is meant for: an earlier gateway has sent it there."""
+        self._ledger_of(key, ledger)
+
+    def pinned(self, key: CommandId) -> str | None:
+        """Return the ledger that a command is meant for: from now on, the one that is there."""
+        if self.greeting is None or self.greeting.ledger is None:
+            return self._meant_for.get(key)
+        return self._ledger_of(key, self.greeting.ledger)
 
     def _ledger_of(self, key: CommandId, now: str) -> str:
         """Return the ledger that a command was first meant for, which it stays with.
@@ -173,4 +195,5 @@ def read_greeting(reply: Reply) -> Greeting | None:
         epoch,
         account if isinstance(account, dict) else None,
         offset_s if type(offset_s) is int else None,
+        journal if type(journal := said.get("journal")) is int else 0,
     )

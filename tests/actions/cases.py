@@ -311,6 +311,9 @@ def sends() -> list[Case]:
         Case(name, "plain", buy, gives=lambda r: r["order_type_name"] == "OP_BUY"),
         Case(name, "by number", buy | {"order_type": 1}, gives=lambda r: r["order_type"] == 1),
         Case(name, "comment", buy | {"comment": "mine"}, gives=lambda r: "mine" in r["comment"]),
+        bad("long s", buy | {"order_type": "\u017fELL"}, "order_type"),
+        bad("stop of no tick", buy | {"sl": 5e-324}, "sl: 5e-324", "nearest: 0.00001"),
+        bad("stop below zero", buy | {"sl_points": 10**7}, "sl_points: 10000000", "is no price"),
         Case(name, "slippage", buy | {"slippage": 5, "price": 1.12132}, gives=bool),
         Case(name, "absolute stops", buy | {"sl": 1.12, "tp": 1.13}, gives=lambda r: r["sl"]),
         Case(

@@ -113,6 +113,79 @@ def test_values_that_were_changed_on_the_way_are_told() -> None:
     assert "sl: 1.05 asked for, 1 set; lots: 0.2 asked for, 0.1 set" == done.warning
 
 
+@pytest.mark.parametrize(
+    ("params", "sl", "before", "expected"),
+    [
+        ({"sl_points": 200}, 0.0, None, "the sl that was asked for is not set"),
+        ({"sl_points": 200}, None, None, "the sl that was asked for is not set"),
+        ({"sl_points": 200}, 1.08, None, None),
+        ({"lots": 0.1}, 0.0, None, None),
+        ({"sl": 1.05}, 0.0, None, "sl: 1.05 asked for, 0 set"),
+        # said by the search already
+        (
+            {"sl_points": 200},
+            0.0,
+            "found; the sl that was asked for is not set",
+            "found; the sl that was asked for is not set",
+        ),
+    ],
+)
+def test_stop_that_is_missing_is_told(
+    params: dict[str, Any], sl: float | None, before: str | None, expected: str | None
+) -> None:
+    """Also where it was asked for in points; and not twice."""
+    sent = command("DO_ORDER_SEND", **params)
+    conclusion = Conclusion(Outcome.SUCCEEDED, response=ORDER | {"sl": sl}, warning=before)
+
+    assert expected == replies.finished(sent, conclusion, offset_s=None).warning
+
+
+SHUT = {"ticket": 5, "closed": True}
+OPEN = {"ticket": 6, "closed": False, "error_code": 136, "error_message": "Failed to close."}
+LATE = {"ticket": 7, "closed": False, "error_code": 0, "error_message": "The deadline has passed."}
+
+
+@pytest.mark.parametrize(
+    ("lines", "outcome", "code", "expected"),
+    [
+        ([], "succeeded", None, None),
+        ([SHUT], "succeeded", None, None),
+        (
+            [SHUT, OPEN, LATE],
+            "succeeded",
+            None,
+            "closed 1 of 3; still open: 6 (136 ERR_OFF_QUOTES: Failed to close.), "
+            "7 (The deadline has passed.)",
+        ),
+        (
+            [OPEN],
+            "rejected",
+            136,
+            "closed 0 of 1; still open: 6 (136 ERR_OFF_QUOTES: Failed to close.)",
+        ),
+        ([LATE], "rejected", None, "closed 0 of 1; still open: 7 (The deadline has passed.)"),
+        (
+            [SHUT, *[{"ticket": 1, "closed": False}] * 22],
+            "succeeded",
+            None,
+            f"closed 1 of 23; still open: {', '.join(['1 (no reason given)'] * 20)}, and 2 more",
+        ),
+        (None, "succeeded", None, "the terminal did not say which positions it closed"),
+        (["x"], "succeeded", None, "the terminal did not say which positions it closed"),
+    ],
+)
+def test_close_of_many_tells_what_it_left_open(
+    lines: Any, outcome: str, code: int | None, expected: str | None
+) -> None:
+    """A part is a success with a warning, nothing at all is none; the lines are there in both."""
+    done = Conclusion(Outcome.SUCCEEDED, response=lines)
+    told = replies.finished(command("DO_CLOSE_ALL"), done, offset_s=None)
+
+    assert (outcome, lines) == (told.outcome, told.response)
+    assert expected == (told.cause.message if told.cause else told.warning)
+    assert code == (told.cause.code if told.cause else None)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
@@ -123,7 +196,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(sorted(ACTIONS)), JSON, st.none() | st.integers())
 def test_no_response_raises(action: str, response: Any, offset_s: int | None) -> None:
     """Whatever the terminal says, its result is told."""
@@ -206,6 +279,18 @@ def test_every_error_path_of_the_existing_server(
     if verdict is not C:
         assert reply.cause is not None
         assert code == reply.cause.code
+
+
+@pytest.mark.parametrize("dialect", [None, *Dialect])
+def test_text_without_end_is_cut(dialect: Dialect | None) -> None:
+    """A result that NATS cannot carry would keep all that come after it."""
+    asked = command(SEND, symbol="EURUSD")
+    request = Request(Purpose.COMMAND, SEND, {}, 1, asked, dialect)
+    body = {"id": "me/1", "state": "rejected", "error_code": 134, "error_message": "x" * 10**6}
+    reply = decode(json.dumps(body).encode(), request)
+
+    assert reply.cause is not None
+    assert len(reply.cause.message) < 2100
 
 
 def test_order_closed_at_once_is_a_success_with_a_warning() -> None:

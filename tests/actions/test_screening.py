@@ -91,6 +91,22 @@ async def test_unknown_rules_deny_before_the_deadline(nats_server: NatsServer, f
         assert 0 == asked(stack, "DO_ORDER_SEND")
 
 
+async def test_trade_that_waited_for_a_terminal_expires_at_its_deadline(
+    nats_server: NatsServer,
+) -> None:
+    """Not before: until then nothing has expired. And the reason is told."""
+    async with Stack(nats_server.url) as stack:
+        await stack.terminal.kill()
+        await eventually(lambda: not stack.app.line.is_usable)
+        started_s = time.monotonic()
+        result = await stack.buy(timeout_s=0.6)
+
+        assert Outcome.EXPIRED == result.outcome
+        assert time.monotonic() - started_s >= 0.59
+        assert "while the terminal was asked" in (result.error or {})["message"]
+        assert 0 == asked(stack, "DO_ORDER_SEND")
+
+
 async def test_plain_close_needs_no_rules(nats_server: NatsServer) -> None:
     """Whatever lessens the risk is not held up by a look-up."""
     async with Stack(nats_server.url) as stack:

@@ -11,7 +11,7 @@ from gateway.sim.legacy_trades import _AskedStops, _Nudge, on_lot_step, on_tick
 from gateway.sim.orders import Order, OrderType
 from gateway.sim.orders import Quote as SimQuote
 from gateway.sim.symbols import STANDARD_SYMBOLS, SymbolSpec
-from gateway.symbols import Quote, SymbolRules, TradeCheck, read_quote, read_rules
+from gateway.symbols import Quote, SymbolRules, TradeCheck, needs_quote, read_quote, read_rules
 
 EXISTING = Dialect.METATRADER4_SERVER
 
@@ -74,7 +74,7 @@ def modifications(draw: st.DrawFn) -> tuple[SymbolSpec, SimQuote, OrderType, dic
     return spec, SimQuote(bid, ask, 0), kind, params
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(modifications())
 def test_what_passes_is_not_nudged(
     drawn: tuple[SymbolSpec, SimQuote, OrderType, dict[str, float]],
@@ -97,7 +97,7 @@ def test_what_passes_is_not_nudged(
         assert params.get(name, 10**6) >= nudge.least_points
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(STANDARD_SYMBOLS), st.floats(1e-4, 200.0))
 def test_lots_that_pass_are_not_rounded(spec: SymbolSpec, lots: float) -> None:
     """Neither up to the minimum nor to a step; and what is named as nearest passes."""
@@ -128,6 +128,28 @@ def test_rules_that_make_no_sense_are_unknown(key: str, value: object) -> None:
 def test_quote_that_makes_no_sense_is_none(said: object) -> None:
     """Sides of a market without prices are not told."""
     assert read_quote(said) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "points", "passes"),
+    [
+        (OrderType.BUY, "sl_points", 111_999, True),
+        (OrderType.BUY, "sl_points", 112_100, False),
+        (OrderType.BUY, "tp_points", 112_100, True),
+        (OrderType.SELL, "tp_points", 112_100, False),
+        (OrderType.SELL, "sl_points", 112_100, True),
+    ],
+)
+def test_points_do_not_lead_below_zero(
+    kind: OrderType, name: str, points: int, passes: bool
+) -> None:
+    """The existing server would open the order and then fail to set the stop."""
+    rules = rules_of(STANDARD_SYMBOLS[0])
+    params = {"lots": 0.1, name: points}
+    found = TradeCheck(params, rules, Quote(1.12, 1.1201), EXISTING, order_type=kind).send()
+
+    assert needs_quote(params, kind)
+    assert passes == (not found.problems), found.problems
 
 
 def test_tick_of_several_points_is_minded() -> None:

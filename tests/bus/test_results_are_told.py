@@ -1,6 +1,7 @@
 """A result is never lost on its way out: `gateway/envelope.py`, writing."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -24,7 +25,7 @@ from gateway.envelope import (
     ERROR_CODE_HEADER,
     ERROR_HEADER,
     Encoding,
-    encode_result,
+    encode_fitting,
     encoding_of,
     error_headers,
     format_time,
@@ -95,9 +96,50 @@ def test_every_response_is_told_or_its_loss_is(
     response: Json, raw: Raw | None, encoding: Encoding
 ) -> None:
     """NaN, half a character, a number of any size: the outcome arrives."""
-    body = read(encode_result(result(response=response, raw=raw), encoding), encoding)
+    _, encoded = encode_fitting(result(response=response, raw=raw), encoding, 100_000)
+    body = read(encoded, encoding)
 
     assert ("c1", "succeeded", 2) == (body["id"], body["outcome"], body["attempts"])
+    assert body["response"] is not None or response is None or body["warning"]
+
+
+@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize(
+    ("raw", "most_bytes", "name"),
+    [("\ud800", 100_000, "NOT_WRITABLE"), ("x" * 2000, 1000, "TOO_LONG")],
+)
+def test_raw_goes_before_the_response_of_a_trade(
+    raw: str, most_bytes: int, name: str, encoding: Encoding
+) -> None:
+    """The ticket is in the response; and what was odd about the order stays told."""
+    if name == "NOT_WRITABLE" and encoding is Encoding.JSON:
+        raw = float("nan")  # type: ignore[assignment] # which JSON cannot say
+    before = result(response={"ticket": 5}, raw=Raw(raw))
+    before = replace(before, conclusion=replace(before.conclusion, warning="sl: odd"))
+    body = read(encode_fitting(before, encoding, most_bytes)[1], encoding)
+
+    assert {"ticket": 5} == body["response"]
+    assert "raw" not in body
+    assert body["warning"].startswith("sl: odd; the response ")
+
+
+@pytest.mark.parametrize(
+    ("response", "code", "name"),
+    [(float("nan"), 406, "NOT_WRITABLE"), ("x" * 2000, 413, "TOO_LONG")],
+)
+def test_a_read_whose_response_cannot_be_told_is_no_success(
+    response: Json, code: int, name: str
+) -> None:
+    """A list that is missing must not be taken for an empty one."""
+    read_ = replace(result(response=response), key=CommandId(None, "c1"), action="GET_ORDERS")
+    shown, encoded = encode_fitting(read_, Encoding.JSON, 1000)
+    body = read(encoded, Encoding.JSON)
+
+    assert ("rejected", None) == (body["outcome"], body["response"])
+    assert ("gateway", code, name) == tuple(
+        body["error"][key] for key in ("source", "code", "name")
+    )
+    assert "422" == error_headers(shown)[ERROR_CODE_HEADER]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from typing import Any, ParamSpec, TypeVar
@@ -58,6 +59,7 @@ class ArrangedBroker(Broker):
         opened: How many orders were ever opened, by the token in their comment.
         die: Ends the terminal, the argument tells whether before the broker has acted.
         shift_clock: Moves the terminal's clock by milliseconds.
+        lock: Held during a trade call, where another thread reads the account.
     """
 
     def __init__(self, *, time_s: int = START_S, deposit: float = 10_000.0) -> None:
@@ -67,6 +69,7 @@ class ArrangedBroker(Broker):
         self.opened: Counter[str] = Counter()
         self.die: Callable[[bool], None] = lambda _: None
         self.shift_clock: Callable[[int], None] = lambda _: None
+        self.lock: AbstractContextManager[object] = nullcontext()
         self._latent: list[Callable[[], object]] = []
         for spec in self.specs.values():
             ask = spec.rounded(spec.opening_bid + spec.spread_points * spec.point)
@@ -103,6 +106,12 @@ class ArrangedBroker(Broker):
         return self._call("OrderDelete", super().order_delete, args, kwargs)
 
     def _call(
+        self, name: str, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        with self.lock:
+            return self._call_alone(name, method, args, kwargs)
+
+    def _call_alone(
         self, name: str, method: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         def execute() -> Any:

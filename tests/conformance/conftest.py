@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from gateway.sim.bridge import PlainClients
 from gateway.sim.options import DialectName
 from tests.conformance.hosted_stack import HostedStack
 from tests.conformance.peers import Mql4Peer, Peer, PeerName, SimPeer
-from tests.mql4host.build import EXPERTS_FOLDER, CompilerMissingError, build_all
+from tests.mql4host.build import EXPERTS_FOLDER, build_all
 from tests.support.nats_server import NatsServer
 
 PROGRAMS = ("GatewayCommands", "GatewayTicks")
@@ -22,12 +21,7 @@ PROGRAMS = ("GatewayCommands", "GatewayTicks")
 @pytest.fixture(scope="session")
 def mql4_programs() -> dict[str, Path]:
     """Build the MQL4 programs for this machine, with sanitizers."""
-    try:
-        return build_all([EXPERTS_FOLDER / f"{name}.mq4" for name in PROGRAMS])
-    except CompilerMissingError as error:
-        if os.environ.get("MT4GW_TEST_SYSTEM") == "1":
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+    return build_all([EXPERTS_FOLDER / f"{name}.mq4" for name in PROGRAMS])
 
 
 @pytest.fixture

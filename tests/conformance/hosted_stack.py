@@ -60,6 +60,7 @@ class HostedTerminal:
         self.broker = ArrangedBroker(time_s=int(time.time()) + BROKER_OFFSET_S, deposit=1e9)
         self.faults = HostedFaults(self.broker)
         self.server = BrokerServer(self.broker)
+        self.broker.lock = self.server.lock
         self.commands = HostedExpert(
             programs["GatewayCommands"], self.server, folder, {"LedgerCreate": True}
         )

@@ -6,12 +6,13 @@ from typing import Any, cast
 from gateway.commands import Commands
 from gateway.config import Config
 from gateway.core.messages import Reply, Request, Result
-from gateway.journal import MemoryJournal
+from gateway.journal.trades import Fenced
 from gateway.metrics import Metrics
 from gateway.terminal.line import Deposed, Line
 from gateway.terminal.wire import FrameHandler, LinkHandler
 from tests.core.model_terminal import Connection
 from tests.core.promises import Promises, Violation
+from tests.support.memory_journal import MemoryJournal, Store
 
 
 class _Silent:
@@ -84,16 +85,22 @@ class Gateway:
     """The real `Commands` and `Line`.
 
     Attributes:
-        is_heard: Its results count. Those of a gateway that was deposed do not: the journal's
-            fence refuses them.
+        was_deposed: It has ended by itself, for another has the term or the epoch.
+        is_heard: Its answers reach somebody.
     """
 
     def __init__(
-        self, number: int, config: Config, connections: list[Connection], promises: Promises
+        self,
+        number: int,
+        config: Config,
+        connections: list[Connection],
+        promises: Promises,
+        store: Store,
     ) -> None:
         self.number = number
         self.is_heard = True
         self.is_alive = True
+        self.was_deposed = False
         self.wire = ModelWire(number, connections, promises)
         self._promises = promises
         metrics = cast(Metrics, _Silent())
@@ -101,26 +108,26 @@ class Gateway:
             self.wire,
             config.terminal,
             metrics,
-            claims=True,
+            claims=lambda: store.term == number + 1,  # it holds the lease
             on_stray=self._stray,
             on_change=lambda: None,
         )
-        self.commands = Commands(
-            config, self.line, MemoryJournal(1000), metrics, on_result=self._on_result
-        )
+        journal = MemoryJournal(store, self._on_result)
+        self.commands = Commands(config, self.line, journal, metrics)
         self.line.open()
+        self.commands.inherit(journal.inheritance)
+        loop = asyncio.get_running_loop()
         self._tasks = [
-            asyncio.get_running_loop().create_task(self.line.keep()),
-            asyncio.get_running_loop().create_task(self.commands.run()),
+            loop.create_task(self.line.keep()),
+            loop.create_task(self.commands.run()),
+            loop.create_task(self.commands.watch()),
         ]
 
     def _stray(self, request: Request, reply: Reply) -> None:
         self.commands.stray(request, reply)
 
-    async def _on_result(self, result: Result) -> None:
-        self._promises.concluded(result)
-        if self.is_heard:
-            self._promises.published(result)
+    def _on_result(self, result: Result) -> None:
+        self._promises.published(result)
 
     def check(self) -> None:
         """Notice that a task has ended: deposed, or broken.
@@ -132,7 +139,8 @@ class Gateway:
             if self.is_alive and task.done():
                 cause = task.exception()
                 self.kill()
-                if not isinstance(cause, Deposed):
+                self.was_deposed = isinstance(cause, Deposed | Fenced)
+                if not self.was_deposed:
                     raise Violation(f"a task of the gateway has ended: {cause!r}") from cause
 
     def kill(self) -> None:

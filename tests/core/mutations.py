@@ -11,9 +11,9 @@ from gateway.core.channel import Channel, Received
 from gateway.core.evidence import search_for
 from gateway.core.exchange import Event, Exchange, Finish, Lost, Replied, Step, TradeExchange
 from gateway.core.ledger_trade import LedgerTrade
-from gateway.core.messages import Conclusion, Outcome, Verdict
+from gateway.core.messages import Command, Conclusion, Outcome, Result, Verdict
 from gateway.core.search_trade import SearchTrade
-from gateway.journal import MemoryJournal
+from tests.support.memory_journal import MemoryJournal
 
 Patch = pytest.MonkeyPatch
 
@@ -127,12 +127,18 @@ def deadline_is_not_looked_at(patch: Patch) -> None:
 
 def finished_ids_are_forgotten(patch: Patch) -> None:
     """A command that is finished needs no memory."""
-    patch.setattr(MemoryJournal, "find", lambda *_: None)
+    patch.setattr(MemoryJournal, "knows", lambda *_: False)
 
 
 def late_replies_finish_again(patch: Patch) -> None:
     """A result may be replaced by any other."""
-    patch.setattr("gateway.commands.may_replace", lambda *_: True)
+    real = MemoryJournal.finished
+
+    async def finished(journal: MemoryJournal, command: Command, result: Result) -> None:
+        await real(journal, command, result)
+        journal.unknown[command.key] = result
+
+    patch.setattr(MemoryJournal, "finished", finished)
 
 
 def _replace_event(

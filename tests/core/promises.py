@@ -83,7 +83,6 @@ class Promises:
         self._keys: dict[str, CommandId] = {}
         self._frames: dict[bytes, Frame] = {}
         self._first_sent_s: dict[CommandId, float] = {}
-        self._concluded: set[CommandId] = set()
 
     def accepted(self, key: CommandId, deadline_s: float) -> None:
         """Know a command by all its names."""
@@ -120,8 +119,8 @@ class Promises:
         unknown = {
             str(sent.key)
             for sent in self._frames.values()
-            if sent.is_trade and not sent.is_answered and sent.sender == frame.sender
-            if sent.key != frame.key and sent.key not in self._concluded
+            if sent.is_trade and not sent.is_answered and sent.sender <= frame.sender
+            if sent.key != frame.key and sent.key not in self.results
         }
         if unknown:
             self.broken.append(f"{frame.key} was sent while {unknown} is of unknown fate")
@@ -159,18 +158,13 @@ class Promises:
 
     # ---- what is told -------------------------------------------------------------------
 
-    def concluded(self, result: Result) -> None:
-        """Note that a gateway has made up its mind, heard or not."""
-        self._concluded.add(result.key)
-
     def published(self, result: Result) -> None:
         """One final result, replaced at most once: unknown by what was proved."""
         key = result.key
         known = self.results.setdefault(key, [])
         was_unknown = bool(known) and known[-1].outcome is Outcome.UNKNOWN
         if known and not (was_unknown and result.outcome is not Outcome.UNKNOWN):
-            if not self._had_two_lives(key):
-                self.broken.append(f"{key}: {result.outcome} after {known[-1].outcome}")
+            self.broken.append(f"{key}: {result.outcome} after {known[-1].outcome}")
             return
         known.append(result)
         if result.outcome is Outcome.UNKNOWN:
@@ -190,7 +184,7 @@ class Promises:
                 self.broken.append(f"{key} with other parameters: {result.outcome}")
         elif submission.effect is Effect.QUERY:
             self._check_read(result)
-        elif not self._had_two_lives(key):
+        else:
             self._check_trade(result)
 
     def _check_read(self, result: Result) -> None:
@@ -215,7 +209,7 @@ class Promises:
                 response = result.conclusion.response
                 if not isinstance(response, dict) or response.get("ticket") not in tickets:
                     self.broken.append(f"{key} succeeded with {response}; its orders: {tickets}")
-            elif result.outcome in NO_ORDER and tickets and not self._is_known_gap(result):
+            elif result.outcome in NO_ORDER and tickets:
                 self.broken.append(f"{key} is {result.outcome}, but an order exists")
 
     def _check_cause_of_unknown(self, key: CommandId) -> None:
@@ -226,17 +220,6 @@ class Promises:
             waited_s = self._clock.now_s - self._first_sent_s.get(key, self._clock.now_s)
             if waited_s < self._give_up_s:
                 self.broken.append(f"{key} is unknown without a cause")
-
-    def _is_known_gap(self, result: Result) -> bool:
-        """Tell an `expired` that was decided without asking what an earlier life had sent.
-
-        To be closed by the durable journal; then this method goes.
-        """
-        cause = result.conclusion.cause
-        return cause is not None and cause.name == "EXPIRED" and self._had_two_lives(result.key)
-
-    def _had_two_lives(self, key: CommandId) -> bool:
-        return len({one.gateway for one in self.submissions if one.key == key}) > 1
 
     def actions_sent(self) -> list[str]:
         """List the actions of all frames, in order."""

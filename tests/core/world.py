@@ -19,6 +19,7 @@ from tests.core.model_gateway import Gateway, ModelWire
 from tests.core.model_terminal import Connection, LedgerTerminal, PlainServer
 from tests.core.promises import Promises, Submission, Violation
 from tests.core.virtual_loop import EPOCH_S, Clock, VirtualLoop
+from tests.support.memory_journal import Store
 
 MESSAGES = 6
 """How many messages the clients send in one world."""
@@ -78,6 +79,7 @@ class World:
         )
         self.connections: list[Connection] = []
         self.gateways: list[Gateway] = []
+        self.store = Store()
         self._ids = 0
         self.loop.run_until_complete(self._start_gateway())
 
@@ -88,7 +90,7 @@ class World:
 
     async def _start_gateway(self) -> None:
         self.gateways.append(
-            Gateway(len(self.gateways), self.config, self.connections, self.promises)
+            Gateway(len(self.gateways), self.config, self.connections, self.promises, self.store)
         )
 
     # ---- what may happen ----------------------------------------------------------------
@@ -102,7 +104,7 @@ class World:
         for gateway in self.gateways:
             if gateway.is_alive:
                 yield from self._moves_of_network(gateway.number, gateway.wire.connection)
-        if isinstance(self.terminal, LedgerTerminal) and len(self.gateways) < LIVES:
+        if len(self.gateways) < LIVES:
             yield from ("fault:kill_gateway", "fault:depose_gateway")
 
     def _moves_of_terminal(self) -> Iterator[str]:
@@ -178,6 +180,8 @@ class World:
             raise Violation(self.promises.broken[0])
         for gateway in self.gateways:
             gateway.check()
+        if self.gateway.was_deposed:
+            await self._start_gateway()
 
     async def _advance(self, until_s: float) -> None:
         """Let time pass, stopping at each timer."""
@@ -277,11 +281,9 @@ class World:
         await self.gateway.commands.accept(wish)
 
     async def _change_gateway(self, name: str) -> None:
-        """Start the next gateway; the old one dies, or lives on unheard."""
+        """Start the next gateway; the old one dies, or lives on and does not know."""
         if name == "kill_gateway":
             self.gateway.kill()
-        else:
-            self.gateway.is_heard = False
         await self._start_gateway()
 
     # ---- the end ------------------------------------------------------------------------
@@ -307,7 +309,8 @@ class World:
 
     def _waiting(self) -> list[str]:
         unanswered = self.promises.unanswered()
-        return [str(one.key) for one in unanswered if self.gateways[one.gateway].is_heard]
+        waiting = [one.key for one in unanswered if self.gateways[one.gateway].is_alive]
+        return [str(key) for key in (*waiting, *(self.store.sent.keys() - self.store.entries))]
 
     def kind_move(self) -> str:
         """Choose what happens next where all goes well."""

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config import Config, load
-from gateway.errors import ConfigError
+from gateway.config import load
 from tests.deploy.chart import (
     CHART,
     KUBERNETES,
@@ -61,7 +60,6 @@ def test_gateway_accepts_its_configuration(path: Path, tmp_path: Path) -> None:
     """Each ConfigMap and the variables beside it load, with the files the Secrets would give."""
     values = read_values(path)
     found = manifests(values)
-    needs_lease = bool(values.get("ha")) and "ha" not in Config.model_fields
     for deployment in found:
         labels = deployment["metadata"].get("labels", {})
         if deployment["kind"] != "Deployment" or labels["app.kubernetes.io/component"] != "gateway":
@@ -77,11 +75,7 @@ def test_gateway_accepts_its_configuration(path: Path, tmp_path: Path) -> None:
         variables = {each["name"]: each.get("value", "secret") for each in container["env"]}
         variables.pop("MT4GW_CONFIG")
 
-        if needs_lease:  # rather no gateway than two at one terminal
-            with pytest.raises(ConfigError, match="ha: unknown key"):
-                load(file, variables)
-        else:
-            assert name == load(file, variables).terminal.name
+        assert name == load(file, variables).terminal.name
 
 
 @examples
@@ -161,7 +155,7 @@ def test_one_gateway_never_overlaps_the_next() -> None:
 
 
 def test_standby_is_spread_and_protected() -> None:
-    """Several gateways: rolled one by one, spread, kept by a budget, told to hold a lease."""
+    """Several gateways: rolled one by one, spread, kept by a budget."""
     found = manifests({"terminals": [ALPHA], "ha": {"enabled": True, "replicas": 3}})
     deployment = only(found, "Deployment")["spec"]
 
@@ -169,7 +163,6 @@ def test_standby_is_spread_and_protected() -> None:
     assert {"maxSurge": 0, "maxUnavailable": 1} == deployment["strategy"]["rollingUpdate"]
     assert deployment["template"]["spec"]["topologySpreadConstraints"]
     assert 1 == only(found, "PodDisruptionBudget")["spec"]["maxUnavailable"]
-    assert "ha" in tomllib.loads(gateway_toml(found, "alpha"))
 
 
 def test_own_configuration_wins_over_the_common() -> None:

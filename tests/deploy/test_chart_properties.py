@@ -156,5 +156,7 @@ def test_any_fitting_values_render_into_valid_objects(data: st.DataObject) -> No
         validate(manifest, "1.33")
     for terminal in values.get("terminals", [{"name": "demo"}]):
         toml = tomllib.loads(gateway_toml(found, terminal["name"]))
-        toml.pop("ha", None)
         assert set(toml) <= set(Config.model_fields)
+        name = f"-{terminal['name']}"
+        kinds = [each["kind"] for each in found if each["metadata"]["name"].endswith(name)]
+        assert {"ConfigMap", "Deployment", "Service"} <= set(kinds), "Helm dropped something"

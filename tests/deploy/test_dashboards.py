@@ -135,7 +135,7 @@ def test_counters_are_never_shown_bare() -> None:
 
 
 def test_metrics_exist() -> None:
-    """Every name is one of the code or of the contract."""
+    """Every name is one that the gateway has."""
     for where, expression in EXPRESSIONS:
         assert used(expression), where
         assert used(expression) <= set(kinds()), where

@@ -17,7 +17,7 @@ from tests.support.net import free_port
 
 pytestmark = [
     pytest.mark.system("buildah", "podman", "runc", "debootstrap"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
 ]
 
 DRAIN_S = 10.0

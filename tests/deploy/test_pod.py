@@ -25,7 +25,7 @@ from tests.support.nkeys import Key
 
 pytestmark = [
     pytest.mark.system("buildah", "podman", "runc", "debootstrap", "python:helm_python"),
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1200),
 ]
 
 # podman has no httpGet of its own: it would call curl, which is not in the image.

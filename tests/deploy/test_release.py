@@ -18,6 +18,8 @@ import yaml
 from gateway.config import load
 from tests.deploy.chart import ROOT
 
+pytestmark = pytest.mark.timeout(300)
+
 COMPOSE_FILE = ROOT / "deploy/compose.yaml"
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text(encoding="utf-8"))
 WORKFLOW = ROOT / ".github/workflows/ci.yaml"

@@ -11,10 +11,7 @@ from tests.mql4host.broker_server import BrokerServer
 from tests.mql4host.build import (
     EXPERTS_FOLDER,
     PROGRAMS_FOLDER,
-    CompilerMissingError,
     build_all,
-    find_compiler,
-    find_libzmq,
 )
 from tests.mql4host.client import BridgeClient
 from tests.mql4host.hosted import HostedExpert
@@ -31,11 +28,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def programs() -> dict[str, Path]:
     """Build every MQL4 program, with sanitizers."""
-    try:
-        find_compiler()
-        find_libzmq()
-    except CompilerMissingError as error:
-        pytest.skip(str(error))
     sources = [*EXPERTS_FOLDER.glob("*.mq4"), *PROGRAMS_FOLDER.glob("*.mq4")]
     return build_all(sorted(sources))
 

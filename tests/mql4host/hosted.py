@@ -55,6 +55,7 @@ class HostedExpert:
         self._server = server
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
+        self._is_closed = False
         self._logged = threading.Condition()
 
     @property
@@ -81,7 +82,7 @@ class HostedExpert:
         }
         seen = len(self.log)
         with line:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [self._binary],
                 env=environment,
                 pass_fds=[line.fileno()],
@@ -91,7 +92,11 @@ class HostedExpert:
                 text=True,
                 errors="replace",
             )
-        self._reader = threading.Thread(target=self._read, daemon=True, name="mql4-log")
+        self._is_closed = False
+        self._process = process
+        self._reader = threading.Thread(
+            target=self._read, args=(process,), daemon=True, name="mql4-log"
+        )
         self._reader.start()
         self.wait_for_log("host: OnInit returned 0", seen, self.patience_s)
         return self
@@ -134,15 +139,17 @@ class HostedExpert:
 
     def join(self) -> int:
         """Wait until the process has ended, and return its exit status."""
-        process = self._process
+        # A hook that kills waits here as well as the test, which may be first to start it again.
+        process, reader = self._process, self._reader
         if process is None:
             return 0
         status = process.wait(_PATIENCE_S)
-        if self._reader is not None:
-            self._reader.join(_PATIENCE_S)
+        if reader is not None:
+            reader.join(_PATIENCE_S)
         if process.stdout is not None:
             process.stdout.close()
-        self._process = None
+        if self._process is process:
+            self._process = None
         return status
 
     @property
@@ -160,13 +167,8 @@ class HostedExpert:
     def _is_reading(self) -> bool:
         return self._reader is not None and self._reader.is_alive() and not self._is_closed
 
-    _is_closed = False
-
-    def _read(self) -> None:
-        self._is_closed = False
-        process = self._process
-        if process is None or process.stdout is None:
-            return
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
         for line in process.stdout:
             with self._logged:
                 self.log.append(line.rstrip("\n"))

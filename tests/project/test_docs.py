@@ -1,6 +1,10 @@
 """The reference pages say what the code does."""
 
+import ast
+import re
 import tomllib
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -39,7 +43,13 @@ METRICS = {
     "nats_reconnects_total": (),
     "nats_round_trip_seconds": (),
     "market_open": (),
+    "journal_write_seconds": (),
+    "jobs_pending": (),
+    "jobs_redelivered_total": (),
+    "dead_letters_total": ("reason",),
+    "lease_renewal_failures_total": (),
     "active": (),
+    "active_transitions_total": (),
     "epoch": (),
     "halted": (),
     "event_loop_lag_seconds": (),
@@ -49,6 +59,36 @@ METRICS = {
 def test_pages_are_current() -> None:
     """Every generated page is what its generator writes; else run `python docs/generate.py`."""
     assert [] == generate.outdated()
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _causes() -> Iterator[tuple[str, int | None, str]]:
+    """Find every `Cause(Source.X, code, "NAME", ...)` in the code."""
+    for path in (ROOT / "gateway").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            if node.func.id != "Cause" or not isinstance(node.args[2], ast.Constant):
+                continue
+            source, code, name = node.args[0], node.args[1], node.args[2].value
+            assert isinstance(source, ast.Attribute)
+            number = code.value if isinstance(code, ast.Constant) else None
+            yield source.attr.lower(), number if isinstance(number, int) else None, str(name)
+
+
+def test_every_error_code_is_on_the_page() -> None:
+    """And what the page lists does exist."""
+    page = (ROOT / "docs/subjects.md").read_text(encoding="utf-8").partition("### Codes")[2]
+    page = page.partition("\n## ")[0]
+    rows = re.findall(r"^\| (\d{3}) \| `([A-Z_]+)`(?:, `error.code` (\d{3}))? \|", page, re.M)
+    told = {(int(inner or code), name) for code, name, inner in rows}
+    causes = set(_causes())
+
+    assert {(code, name) for source, code, name in causes if source == "gateway"} == told
+    for source, _, name in causes:
+        assert source == "gateway" or f"`{name}`" in page, name
 
 
 def test_metrics_are_the_public_contract() -> None:

@@ -15,7 +15,9 @@ ANYTHING = frozenset({"gateway"})
 FOUNDATION = frozenset({"gateway.core", "gateway.actions", "gateway.config", "gateway.errors"})
 CATALOGUE = frozenset({"gateway.core", "gateway.errors", "gateway.mt4_enums"})
 BODIES = frozenset({"gateway.subjects", "gateway.envelope"})  # what gateway and clients share
-EDGES = frozenset({"gateway.bus", "gateway.journal", "gateway.metrics", "gateway.terminal"})
+EDGES = frozenset(
+    {"gateway.bus", "gateway.jobs", "gateway.journal", "gateway.metrics", "gateway.terminal"}
+)
 FLOW = FOUNDATION | BODIES | EDGES | {"gateway.policy"}
 
 # What each module (or package, with all in it) may import inside the gateway, besides itself.
@@ -34,7 +36,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.subjects": frozenset(),
     "gateway.envelope": frozenset({"gateway.core", "gateway.errors"}),
     "gateway.bus": FOUNDATION | BODIES | {"gateway.metrics", "gateway.nats_login"},
-    "gateway.journal": FOUNDATION,
+    "gateway.journal": FOUNDATION | BODIES | {"gateway.metrics", "gateway.policy"},
+    "gateway.jobs": FOUNDATION | BODIES | {"gateway.metrics", "gateway.journal"},
     "gateway.metrics": FOUNDATION,
     "gateway.status": FOUNDATION | {"gateway.metrics"},
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
@@ -54,8 +57,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "gateway.ticks",
     },
     "gateway.cli": ANYTHING,
+    "gateway.send_words": frozenset({"gateway.actions", "gateway.core"}),
+    "gateway.completion": frozenset({"gateway.actions", "gateway.fields", "gateway.mt4_enums"}),
     "gateway.demo": ANYTHING,
     "gateway.doctor": ANYTHING,
+    "gateway.terminal_check": frozenset({"gateway.client", "gateway.core", "gateway.doctor"}),
     "gateway.demo_view": frozenset({"gateway.demo"}),
     "gateway.nats_login": frozenset({"gateway.config", "gateway.errors"}),
     "gateway.logs": frozenset({"gateway.config", "gateway.envelope"}),
@@ -66,8 +72,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 # The only files that may import a library (patterns; `*` includes sub-folders).
 LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("gateway/status.py",),
+    "argcomplete": ("gateway/completion.py",),
     "nacl": ("gateway/nats_login.py",),
-    "nats": ("gateway/bus.py", "gateway/journal.py", "gateway/client/*", "gateway/doctor.py"),
+    "nats": (
+        "gateway/bus.py",
+        "gateway/client/*",
+        "gateway/doctor.py",
+        "gateway/jobs.py",
+        "gateway/journal/*",
+    ),
     "prometheus_client": ("gateway/metrics.py",),
     "rich": ("gateway/cli*", "gateway/demo*"),
     "zmq": ("gateway/sim/*", "gateway/terminal/*"),

@@ -76,7 +76,7 @@ BAD = [
     ({"lots": None}, 'Missing "lots" param.'),
     ({"comment": None}, 'Missing "comment" param.'),
     ({"comment": "no token"}, 'Param "comment" does not begin with a token.'),
-    ({"magic_number": 2**31}, 'Param "magic_number" does not fit in 32 bits.'),
+    ({"magic_number": 2**31}, 'Param "magic_number" is not an integer.'),
     ({"expiration": NOW_S + 60}, 'Only a pending order can have an "expiration" parameter.'),
     ({"slippage": -1}, 'Param "slippage" is negative.'),
     ({"order_type": 2}, 'Cannot place a pending order without the "price" parameter.'),

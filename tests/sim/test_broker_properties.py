@@ -90,12 +90,12 @@ class TradingDay(RuleBasedStateMachine):
         assert len(set(tickets)) == len(tickets)
 
 
-TradingDay.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TradingDay.TestCase.settings = settings(max_examples=30, stateful_step_count=40)
 test_trading_day = TradingDay.TestCase
 
 
 @given(parts=st.lists(st.integers(1, 40), min_size=1, max_size=12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_partial_closes_add_up(parts: list[int]) -> None:
     """Lots, commission and profit of the parts are those of the whole."""
     broker = Broker((SPEC,), deposit=1_000_000.0)

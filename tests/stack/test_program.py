@@ -364,24 +364,28 @@ def head(*arguments: str) -> tuple[list[bytes], int, bytes]:
 async def test_results_and_events_are_followed_until_interrupted(bridge: Site) -> None:
     """Every client's results; Ctrl-C is a good end."""
     results = bridge.on_bus("results", "--json")
-    events = bridge.on_bus("events", "order")
+    events = bridge.on_bus("events", "order", "--json")
+    lines = bridge.on_bus("events")
     client = await bridge.client()
     ids = (f"followed-{number}" for number in count())
     async with client:
         # Orders until both have subscribed and seen one: a subscriber announces nothing.
         async with asyncio.timeout(PATIENCE_S):
-            while not (results.out and events.out):
+            while not (results.out and events.out and "order " in lines.out):
                 order = await client.order_send("EURUSD", "BUY", 0.1, id_=next(ids))
                 assert order.succeeded
                 await client.order_close(order.response["ticket"])
-    for program in (results, events):
+    for program in (results, events, lines):
         program.signal(signal.SIGINT)
-    codes = [await ended(program, ENDS_WITHIN_S) for program in (results, events)]
+    codes = [await ended(program, ENDS_WITHIN_S) for program in (results, events, lines)]
 
-    assert [0, 0] == codes
+    assert [0, 0, 0] == codes
     assert "tester" == json.loads(results.out.splitlines()[0])["client"]
-    assert "EURUSD" == json.loads(events.out.splitlines()[0])["order"]["symbol"]
-    assert "" == results.err + events.err
+    event = json.loads(events.out.splitlines()[0])
+
+    assert ("order", "EURUSD") == (event["kind"], event["order"]["symbol"])
+    assert "symbol=EURUSD" in next(line for line in lines.out.splitlines() if "order " in line)
+    assert "" == results.err + events.err + lines.err
 
 
 # ---- configuration ------------------------------------------------------------------------------

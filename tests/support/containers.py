@@ -79,7 +79,7 @@ def make_base() -> None:
     rootfs = STORE / "rootfs"
     shutil.rmtree(rootfs, ignore_errors=True)
     bootstrap = ("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE)
-    run(*bootstrap, str(rootfs), *_mirror())
+    run(*bootstrap, str(rootfs), *_mirror(), timeout_s=900.0)
     shutil.rmtree(rootfs / "var/cache/apt", ignore_errors=True)
     shutil.rmtree(rootfs / "var/lib/apt/lists", ignore_errors=True)
     container = run("buildah", "from", "scratch")

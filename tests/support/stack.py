@@ -70,10 +70,10 @@ class Stack:
     async def __aenter__(self) -> Self:
         await self._start_terminal()
         self.app = App(self._config())
-        self._running = asyncio.create_task(self.app.run(), name="gateway")
-        await eventually(lambda: self.is_ready or self._running.done())
-        if self._running.done():
-            await self._running
+        self.running = asyncio.create_task(self.app.run(), name="gateway")
+        await eventually(lambda: self.is_ready or self.running.done())
+        if self.running.done():
+            await self.running
         self.client = await Mt4Client.connect(self.nats_url, client="tester")
         self._followers: list[asyncio.Task[None]] = []
         return self
@@ -110,7 +110,8 @@ class Stack:
         self.app.stop()
         try:
             async with asyncio.timeout(DRAIN_GRACE_S + PATIENCE_S):
-                await self._running
+                if not self.running.done():
+                    await self.running
         finally:
             await self._stop_terminal()
 

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.messages import Command, CommandId, Dialect, Effect, Lane, Reply, Verdict
-from gateway.terminal.session import CLOCK_IS_KEPT_S, Greeting, Session, read_greeting
+from gateway.terminal.session import (
+    CLOCK_IS_FRESH_S,
+    CLOCK_IS_KEPT_S,
+    Greeting,
+    Session,
+    read_greeting,
+)
 
 MS = 1.0
 """What rounding to milliseconds may cost."""
@@ -57,7 +63,7 @@ def test_a_deadline_is_never_told_late_and_early_by_one_trip_only(
         trips.append((now_s, trip_s))
     now_s += later_s
     deadline_s = now_s + left_s
-    fence = session.fence(command(deadline_s), now_s)
+    fence = session.fence(command(deadline_s), now_s, 0)
     if fence is None:
         return
 
@@ -76,12 +82,12 @@ def test_sequence_numbers_rise_within_an_epoch(events: list[str]) -> None:
     for event in events:
         match event:
             case "fence":
-                fence = session.fence(command(5.0), 0.0)
+                fence = session.fence(command(5.0), 0.0, 0)
                 if fence is not None:
                     sent.append((fence.epoch, fence.seq))
             case "forget":
                 session.forget()
-                assert session.fence(command(5.0), 0.0) is None
+                assert session.fence(command(5.0), 0.0, 0) is None
             case _:
                 is_claim = event == "claim"
                 epoch += is_claim
@@ -97,7 +103,7 @@ def test_no_frame_is_fenced_without_an_epoch() -> None:
     session.greeted(Greeting(Dialect.BRIDGE, "s1", "l1", 4), claimed=False)
     session.read_clock(0, 0.0)
 
-    assert None is session.fence(command(5.0), 0.0)
+    assert None is session.fence(command(5.0), 0.0, 0)
 
 
 def test_no_frame_is_fenced_for_the_existing_server() -> None:
@@ -105,7 +111,7 @@ def test_no_frame_is_fenced_for_the_existing_server() -> None:
     session = Session()
     session.greeted(Greeting(Dialect.METATRADER4_SERVER), claimed=True)
 
-    assert None is session.fence(command(5.0), 0.0)
+    assert None is session.fence(command(5.0), 0.0, 0)
 
 
 def test_another_ledger_makes_the_epoch_void_until_it_is_claimed() -> None:
@@ -120,6 +126,44 @@ def test_another_ledger_makes_the_epoch_void_until_it_is_claimed() -> None:
     session.greeted(Greeting(Dialect.BRIDGE, "s2", "l2", 1), claimed=True)
 
     assert 1 == session.epoch
+
+
+def test_no_frame_is_fenced_by_a_stale_clock() -> None:
+    """Drift could make a late order timely."""
+    session = session_of()
+    session.read_clock(1_000, 0.0)
+
+    assert None is session.fence(command(60.0), CLOCK_IS_FRESH_S + 1.0, 0)
+
+
+def test_a_command_stays_with_the_ledger_it_was_first_meant_for() -> None:
+    """Another ledger has not seen it and would run it again."""
+    session = session_of("l1")
+    session.read_clock(1_000, 0.0)
+    session.fence(command(5.0, "old"), 1.0, 0)
+    session.greeted(Greeting(Dialect.BRIDGE, "s1", "l2", 1), claimed=True)
+    old, new = (session.fence(command(5.0, id_), 2.0, 0) for id_ in ("old", "new"))
+
+    assert old is not None
+    assert new is not None
+    assert ("l1", "l2") == (old.ledger, new.ledger)
+
+
+def test_another_session_in_a_reply_ends_the_acquaintance() -> None:
+    """The terminal has restarted; it must be greeted before the next trade."""
+    session = session_of()
+    session.learn(Reply(Verdict.DONE, session="s2", clock_ms=5), 1.0)
+
+    assert session.greeting is None
+    assert None is session.fence(command(5.0), 1.0, 0)
+
+
+def test_a_higher_epoch_means_deposed() -> None:
+    """Another gateway has claimed the terminal."""
+    session = session_of()
+    session.greeted(Greeting(Dialect.BRIDGE, "s1", "l1", 2), claimed=False)
+
+    assert session.is_deposed
 
 
 def test_a_stale_epoch_in_a_reply_ends_the_acquaintance() -> None:

@@ -13,7 +13,7 @@ from gateway.envelope import (
     Encoding,
     decode,
     encode,
-    encode_result,
+    encode_fitting,
     encoding_of,
     format_time,
     new_id,
@@ -116,7 +116,9 @@ def test_times_keep_their_zone() -> None:
     """RFC 3339 in any zone is read; without one it is refused."""
     assert 1_767_268_800.0 == parse_time("2026-01-01T13:00:00+01:00")
     assert "2026-01-01T12:00:00.000000Z" == format_time(1_767_268_800.0)
-    for bad in ("2026-01-01T12:00:00", "soon", 5, None):
+    assert 1_767_268_800.0 == parse_time("2026-01-01t12:00:00.000z")
+    written_otherwise = ("2026-W01-4T12:00:00Z", "20260101T120000Z", "2026-01-01T12:00:00+01")
+    for bad in ("2026-01-01T12:00:00", "2026-13-01T12:00:00Z", "soon", 5, None, *written_otherwise):
         with pytest.raises(InvalidCommand, match="RFC 3339"):
             parse_time(bad)
 
@@ -157,8 +159,8 @@ def test_result_is_written_whatever_the_response(encoding: Encoding, response: A
         deep = [deep]
     for value in (response if response is not object else deep,):
         conclusion = Conclusion(Outcome.SUCCEEDED, response=value)
-        result = Result(CommandId("c", "i"), "t", "GET_ORDERS", conclusion, 0.0, 0.0, 0.0, 0.0)
-        raw = encode_result(result, encoding)
+        result = Result(CommandId("c", "i"), "t", "DO_ORDER_SEND", conclusion, 0.0, 0.0, 0.0, 0.0)
+        _, raw = encode_fitting(result, encoding, 100_000)
         body = json.loads(raw) if encoding is Encoding.JSON else msgpack.unpackb(raw)
 
         assert "succeeded" == body["outcome"]

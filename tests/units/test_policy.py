@@ -39,6 +39,14 @@ ORDER: dict[str, Json] = {"symbol": "EURUSD", "lots": 0.5}
         ({"trading": True, "clients": ("me",)}, command(**ORDER), None),
         ({"trading": True, "symbols": ("USDJPY",)}, command(**ORDER), "'EURUSD' is not in"),
         ({"trading": True, "symbols": ("EURUSD",)}, command(**ORDER), None),
+        ({"trading": True, "symbols": ("EURUSD",)}, command("DO_CLOSE_ALL"), "symbol: missing"),
+        (
+            {"trading": True, "symbols": ("EURUSD",)},
+            command("DO_CLOSE_ALL", symbol="USDJPY"),
+            "'USDJPY' is not in",
+        ),
+        ({"trading": True, "symbols": ("EURUSD",)}, command("DO_CLOSE_ALL", symbol="EURUSD"), None),
+        ({"trading": True}, command("DO_CLOSE_ALL"), None),
         ({"trading": True, "maximum_lots": 0.4}, command(**ORDER), "0.5 is above"),
         ({"trading": True, "maximum_lots": 0.5}, command(**ORDER), None),
         (

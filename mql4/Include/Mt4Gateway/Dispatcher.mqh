@@ -14,7 +14,7 @@
 
 enum ENUM_PLAIN_CLIENTS
   {
-   PLAIN_OFF,     // off: clients without an epoch get nothing
+   PLAIN_OFF,     // off: clients of the existing server get nothing
    PLAIN_READ,    // read: they may read
    PLAIN_TRADE    // trade: they may trade, and no gateway may
   };
@@ -92,6 +92,7 @@ private:
    string            fence;
    int               evidence[];      // tickets
    bool              is_replayed;
+   bool              is_plain;        // from a client of the existing server: no ids, no ledger
    long              waiting_since_ms;
    bool              is_waiting;
    long              ledger_tried_ms;
@@ -114,7 +115,7 @@ private:
    void              Finish(ENUM_STATE with);
    ENUM_STATE        CloseAll();
    ENUM_STATE        CloseOne(int ticket, JsonWriter &item);
-   void              AnswerPlain();
+   void              AnswerPlain(bool is_trade);
    void              AnswerPlainTrade();
    void              AnswerRead();
    bool              AnswerBridgeRead();
@@ -183,6 +184,7 @@ void Dispatcher::Begin()
    fence = "";
    ArrayFree(evidence);
    is_replayed = false;
+   is_plain = false;
   }
 
 // Answer one request of `frames` body frames, the first of which is in `bytes`. False: the answer
@@ -232,12 +234,14 @@ void Dispatcher::Decide()
       WriteMessage(body, "No request action specified.");
    else if(!is_trade && !is_read && action != "RESOLVE")
       WriteMessage(body, "Unrecognized requested action (" + action + ").");
-   else if(!request.Has("epoch") && (is_trade || !(request.Has("id") || IsBridgeRead(action))))
-      AnswerPlain();
-   else if(is_read)
-      AnswerRead();
-   else
+   else if(action == "RESOLVE")
       DecideFrame();
+   else if(!IsBridgeRead(action) && !IsFromGateway(request))
+      AnswerPlain(is_trade);
+   else if(is_trade)
+      DecideFrame();
+   else
+      AnswerRead();
   }
 
 // ---- who may act, and what is known -------------------------------------------------------------
@@ -256,6 +260,11 @@ void Dispatcher::DecideFrame()
       Fence("bad_request", "A key of the bridge is missing or of a wrong type.");
       return;
      }
+   if(options.plain_clients == PLAIN_TRADE)
+     {
+      Fence("plain_clients", "Plain clients may trade here; a gateway may not.");
+      return;
+     }
    if(!PassesGates() || RecallsEntry() || Distrusts() || SealsIfLate())
       return;
    if(action == "RESOLVE")
@@ -268,16 +277,14 @@ bool Dispatcher::PassesGates()
   {
    if(keys.session != session)
       Fence("stale_session", "The program has been started since.");
-   else if(keys.epoch != ledger.Epoch() || (keys.epoch == 0 && options.plain_clients != PLAIN_TRADE))   // 0 is nobody's
+   else if(keys.epoch != ledger.Epoch() || keys.epoch == 0)   // 0 is nobody's
       Fence("stale_epoch", "The epoch is " + IntegerToString(ledger.Epoch()) + ".");
    else if(keys.seq <= last_seq)
       Fence("stale_seq", "Frame " + IntegerToString(last_seq) + " has been seen.");
    if(state == STATE_FENCED)
       return(false);
    last_seq = keys.seq;
-   if(options.plain_clients == PLAIN_TRADE)
-      Fence("plain_clients", "Plain clients may trade here, so a gateway may not.");
-   else if(keys.ledger != ledger.Uid())
+   if(keys.ledger != ledger.Uid())
      {
       WriteMessage(body, "This terminal has another ledger.");
       Answer(STATE_IN_DOUBT);
@@ -333,6 +340,7 @@ void Dispatcher::LookForOrder(const LedgerEntry &entry)
 
 void Dispatcher::DoubtAgain(const LedgerEntry &entry)
   {
+   string found = ArraySize(evidence) > 0 ? "several orders have its token." : "no order was found.";
    Answer(STATE_IN_DOUBT);
    if(entry.action == "DO_CLOSE_ALL")
       ledger.TicketsBelow(entry.id, evidence);
@@ -342,7 +350,7 @@ void Dispatcher::DoubtAgain(const LedgerEntry &entry)
          WriteMessage(body, "The stored reply cannot be read.");
       return;
      }
-   WriteMessage(body, "The terminal stopped between intent and result; no order was found.");
+   WriteMessage(body, "The terminal stopped between intent and result; " + found);
    ledger.Finish(keys, STATE_IN_DOUBT, body);
   }
 
@@ -413,7 +421,7 @@ bool Dispatcher::IsPermitted()
    ENUM_TRADE kind = TradeOfAction(action);
    if(kind == TRADE_CLOSE_ALL)
       return(filter.Read(request, body));
-   return(trade.Read(kind, request, options.limits, request.Has("epoch"), body));
+   return(trade.Read(kind, request, options.limits, !is_plain, body));
   }
 
 bool Dispatcher::IsConnectedNow()
@@ -463,7 +471,6 @@ ENUM_STATE Dispatcher::CloseOne(int ticket, JsonWriter &list)
    part.attempt = keys.attempt;
    part.digest = keys.digest;
    ENUM_STATE result = STATE_NOT_NOW;
-   bool is_plain = !request.Has("epoch");
    if(!is_plain && ClockMs() > keys.not_after)
       WriteCodeAndMessage(answer, CODE_NO_ERROR, "The deadline has passed.");
    else if(!is_plain && !ledger.Start(part, action, ""))
@@ -487,13 +494,11 @@ ENUM_STATE Dispatcher::CloseOne(int ticket, JsonWriter &list)
 
 // ---- plain clients ------------------------------------------------------------------------------
 
-void Dispatcher::AnswerPlain()
+void Dispatcher::AnswerPlain(bool is_trade)
   {
-   bool is_trade = TradeOfAction(action) != TRADE_NONE;
    ENUM_PLAIN_CLIENTS needed = is_trade ? PLAIN_TRADE : PLAIN_READ;
-   if(action == "RESOLVE")
-      Fence("bad_request", "A key of the bridge is missing or of a wrong type.");
-   else if((int)options.plain_clients < (int)needed)
+   is_plain = true;
+   if((int)options.plain_clients < (int)needed)
       Fence("plain_clients", "The input PlainClients does not let plain clients do this.");
    else if(is_trade)
       AnswerPlainTrade();
@@ -687,10 +692,10 @@ void Dispatcher::WriteState(JsonWriter &reply)
 void Dispatcher::WriteEcho(JsonWriter &reply)
   {
    string id = request.TextOr("id", "");
-   long attempt = 0;
+   int attempt = 0;
    if(IsCommandId(id))
       reply.AddText("id", id);
-   if(ReadLong(request, "attempt", attempt) && attempt >= 1)
+   if(ReadAttempt(request, attempt))
       reply.AddInteger("attempt", attempt);
   }
 

@@ -538,18 +538,19 @@ ENUM_STATE TradeCall::Delete(JsonWriter &body)
 
 // ---- DO_CLOSE_ALL -------------------------------------------------------------------------------
 
-// Which open positions to close; "" and a missing magic number mean any.
+// Which open positions to close; a part that is missing means any.
 class CloseFilter
   {
 private:
    string            symbol;
    string            side;
    int               magic;
+   bool              has_symbol;
    bool              has_magic;
    bool              Fits() const;
 
 public:
-                     CloseFilter() { magic = 0; has_magic = false; }
+                     CloseFilter() { magic = 0; has_symbol = false; has_magic = false; }
    bool              Read(const Request &request, JsonWriter &body);
    int               Choose(int &tickets[]) const;
   };
@@ -562,7 +563,8 @@ bool CloseFilter::Read(const Request &request, JsonWriter &body)
    if(!request.ReadText("symbol", symbol, body))
       return(false);
    ResetLastError();
-   if(symbol != "" && !SymbolSelect(symbol, true))
+   has_symbol = request.Has("symbol");   // "" is no symbol, and must not mean every symbol
+   if(has_symbol && !SymbolSelect(symbol, true))
      {
       WriteCodeAndMessage(body, GetLastError(), symbol);
       return(false);
@@ -579,7 +581,7 @@ bool CloseFilter::Read(const Request &request, JsonWriter &body)
 
 bool CloseFilter::Fits() const
   {
-   if(!IsMarketType(OrderType()) || (symbol != "" && OrderSymbol() != symbol))
+   if(!IsMarketType(OrderType()) || (has_symbol && OrderSymbol() != symbol))
       return(false);
    if(side != "" && OrderType() != (side == "buy" ? OP_BUY : OP_SELL))
       return(false);

@@ -144,6 +144,7 @@ public:
    bool              IsObject() const { return(json.Kind(0) == JSON_OBJECT); }
    int               Find(string key) const;
    bool              Has(string key) const { return(Find(key) >= 0); }
+   bool              HasKey(string key) const { return(json.Find(0, key) >= 0); }
    string            TextOr(string key, string fallback) const;
    bool              IsText(string key) const;
    bool              Require(string key, JsonWriter &body) const;
@@ -275,6 +276,13 @@ public:
    bool              Read(const Request &request);
   };
 
+// A request with any of these, be it null, is a gateway's; plain clients know none of them.
+bool IsFromGateway(const Request &request)
+  {
+   return(request.HasKey("id") || request.HasKey("attempt") || request.HasKey("digest") || request.HasKey("session") ||
+          request.HasKey("epoch") || request.HasKey("seq") || request.HasKey("ledger") || request.HasKey("not_after"));
+  }
+
 bool ReadLong(const Request &request, string key, long &value)
   {
    int token = request.Find(key);
@@ -313,6 +321,15 @@ bool IsToken(string comment)
    return(true);
   }
 
+bool ReadAttempt(const Request &request, int &attempt)
+  {
+   long number = 0;
+   if(!ReadLong(request, "attempt", number) || number < 1 || !IsInt32(number))
+      return(false);
+   attempt = (int)number;
+   return(true);
+  }
+
 // False if any key is missing or of a wrong type.
 bool BridgeKeys::Read(const Request &request)
   {
@@ -325,9 +342,10 @@ bool BridgeKeys::Read(const Request &request)
       return(false);
    if(StringLen(digest) != DIGEST_LENGTH || !IsHex(digest))
       return(false);
-   if(!ReadLong(request, "attempt", number) || number < 1 || !IsInt32(number))
+   int count = 0;
+   if(!ReadAttempt(request, count))
       return(false);
-   attempt = (int)number;
+   attempt = count;
    if(!ReadLong(request, "epoch", number))
       return(false);
    epoch = number;

@@ -63,12 +63,12 @@ annotations:
 {{- default (ternary (include "mt4-gateway.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
 {{- end }}
 
-{{/* The list of terminals, each with every key. */}}
+{{/* The list of terminals, each with every key. JSON, because toYaml returns nothing where it fails. */}}
 {{- define "mt4-gateway.terminals" -}}
 {{- $defaults := dict "requestEndpoint" "" "tickEndpoint" "" "simulated" false "config" dict "secrets" list "networkCidr" "" "resources" dict "nodeSelector" dict "tolerations" list "podAnnotations" dict -}}
 {{- $terminals := list -}}
 {{- range .Values.terminals }}{{ $terminals = append $terminals (merge (deepCopy .) $defaults) }}{{ end -}}
-{{- toYaml $terminals -}}
+{{- toJson $terminals -}}
 {{- end }}
 
 {{/* Where the commands go: (dict "root" $ "terminal" <entry>). */}}
@@ -94,13 +94,12 @@ tcp://{{ include "mt4-gateway.fullname" .root }}-{{ .terminal.name }}-sim:28283
 {{- $own := dict "name" .terminal.name "request_endpoint" (include "mt4-gateway.requestEndpoint" .) -}}
 {{- with include "mt4-gateway.tickEndpoint" . }}{{ $_ := set $own "tick_endpoint" . }}{{ end -}}
 {{- $_ := set $config "terminal" (mergeOverwrite (default dict (get $config "terminal")) $own) -}}
-{{- if .root.Values.ha.enabled }}{{ $_ := set $config "ha" (default dict (get $config "ha")) }}{{ end -}}
-{{- toYaml $config -}}
+{{- toJson $config -}}
 {{- end }}
 
 {{/* ... and as TOML: strings, numbers, booleans and lists of JSON are TOML's too, but for DEL. */}}
 {{- define "mt4-gateway.toml" -}}
-{{- range $section, $keys := include "mt4-gateway.config" . | fromYaml }}
+{{- range $section, $keys := include "mt4-gateway.config" . | fromJson }}
 [{{ $section }}]
 {{- range $key, $value := $keys }}
 {{- if not (kindIs "invalid" $value) }}
@@ -114,7 +113,7 @@ tcp://{{ include "mt4-gateway.fullname" .root }}-{{ .terminal.name }}-sim:28283
 {{- define "mt4-gateway.secrets" -}}
 {{- $byKey := dict -}}
 {{- range concat .root.Values.secrets .terminal.secrets }}{{ $_ := set $byKey .config . }}{{ end -}}
-{{- toYaml $byKey -}}
+{{- toJson $byKey -}}
 {{- end }}
 
 {{- define "mt4-gateway.isFile" -}}
@@ -166,7 +165,7 @@ yes
     name: {{ printf "%s-%s" (include "mt4-gateway.fullname" .root) .terminal.name | quote }}
 - name: tmp
   emptyDir: {}
-{{- range $key, $secret := include "mt4-gateway.secrets" . | fromYaml }}
+{{- range $key, $secret := include "mt4-gateway.secrets" . | fromJson }}
 {{- if include "mt4-gateway.isFile" $key }}
 - name: {{ $key | replace "." "-" | replace "_" "-" }}
   secret:
@@ -186,7 +185,7 @@ yes
   readOnly: true
 - name: tmp
   mountPath: /tmp
-{{- range $key, $secret := include "mt4-gateway.secrets" . | fromYaml }}
+{{- range $key, $secret := include "mt4-gateway.secrets" . | fromJson }}
 {{- if include "mt4-gateway.isFile" $key }}
 - name: {{ $key | replace "." "-" | replace "_" "-" }}
   mountPath: /run/secrets/mt4-gateway/{{ $key }}
@@ -200,7 +199,7 @@ yes
   value: /etc/mt4-gateway/gateway.toml
 - name: MT4GW_HTTP__ADDRESS
   value: {{ printf "0.0.0.0:%v" .root.Values.httpPort | quote }}
-{{- range $key, $secret := include "mt4-gateway.secrets" . | fromYaml }}
+{{- range $key, $secret := include "mt4-gateway.secrets" . | fromJson }}
 - name: {{ include "mt4-gateway.variable" $key }}
 {{- if include "mt4-gateway.isFile" $key }}
   value: {{ printf "/run/secrets/mt4-gateway/%s/%s" $key $secret.secretKey | quote }}

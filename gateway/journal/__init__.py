@@ -1,0 +1,1 @@
+"""What survives a gateway, in JetStream: the trades, the term and the lease."""

@@ -1,0 +1,453 @@
+"""What must survive: that a trade was sent, and how it ended. Fenced records in JetStream.
+
+Two records a trade and no more: `sent` before the first frame leaves, `result` before anyone
+hears of it (the stream's republish tells it). `result` may be replaced once, from unknown to
+what was proved. Every write is conditional on the *term*, a record written only by a gateway
+that takes over: one that was deposed in its sleep can no longer write anything. An id that is
+in the journal is never new again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gateway.actions import ACTIONS
+from gateway.core.messages import (
+    Cause,
+    Command,
+    CommandId,
+    Dialect,
+    Json,
+    Outcome,
+    Result,
+    Source,
+)
+from gateway.envelope import (
+    CONTENT_TYPE_HEADER,
+    Encoding,
+    decode_published,
+    encode_fitting,
+    encoding_of,
+    format_time,
+    parse_time,
+    result_of,
+)
+from gateway.errors import JournalAway, StartOver
+from gateway.journal.records import TTL, Records, Superseded, only_if
+from gateway.journal.streams import DAY_S
+from gateway.metrics import Metrics
+from gateway.policy import Halt
+from gateway.subjects import Subjects
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 0.1
+LONGEST_RETRY_S = 1.0
+WATCHED_S = float(DAY_S)
+"""How long an unknown trade may still be replaced by what was proved."""
+
+LATELY = 1024
+"""How many finished trades are answered from memory; older ones are fetched."""
+
+DIGEST_HEADER = "Mt4-Digest"
+OUTCOME_HEADER = "Mt4-Outcome"
+
+
+class Fenced(StartOver):
+    """The term is another gateway's: this one may decide nothing any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A trade that is about to be sent.
+
+    Attributes:
+        dialect: Of the terminal that it is meant for.
+        ledger: The ledger that it is meant for (bridge dialect); no other may run it.
+    """
+
+    command: Command
+    dialect: Dialect
+    ledger: str | None = None
+    wants_raw: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a repeated id is answered from."""
+
+    digest: str
+    action: str
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What a gateway finds when it takes over: sent without a result, and ended as unknown."""
+
+    unfinished: list[Sent] = field(default_factory=list)
+    unknown: list[Sent] = field(default_factory=list)
+
+
+class Journal(Protocol):
+    """The memory of trades, as flow 1 sees it."""
+
+    @property
+    def halted(self) -> Halt | None:
+        """Return why trading is stopped; None while it is not."""
+
+    @property
+    def unknown(self) -> Mapping[CommandId, Result]:
+        """Return the trades that a late proof may still settle."""
+
+    def settle(self, key: CommandId) -> bool:
+        """Take a trade off the unknown ones; True for the one who may record its proof."""
+
+    def refusal(self) -> Cause | None:
+        """Say why no trade may begin now."""
+
+    def may_send(self) -> bool:
+        """Tell whether a frame of a trade may leave now."""
+
+    def knows(self, key: CommandId) -> bool:
+        """Tell whether this id has a result."""
+
+    async def find(self, key: CommandId) -> Entry | None:
+        """Return how a trade ended; raises `JournalAway`."""
+
+    async def sent(self, sent: Sent) -> bool:
+        """Record that a frame is about to leave; False when that may not be stored."""
+
+    async def finished(self, command: Command, result: Result) -> None:
+        """Record the result, however long it takes; nobody hears of it before this returns."""
+
+
+class JetStreamJournal:
+    """The journal of one terminal, for one term.
+
+    Args:
+        holds_lease: Tells whether this gateway may still act.
+
+    Attributes:
+        halted: Why trading is stopped; None while it is not.
+        sequence: The highest that this gateway knows to be given out.
+        went_back: That the journal knows less than it once did, in words; None if it does not.
+        term: Counts the gateways that took over; 0 before this one has.
+    """
+
+    def __init__(
+        self,
+        records: Records,
+        subjects: Subjects,
+        metrics: Metrics,
+        *,
+        encoding: Encoding,
+        retention_days: int,
+        holds_lease: Callable[[], bool],
+    ) -> None:
+        self.halted: Halt | None = None
+        self.unknown: dict[CommandId, Result] = {}
+        self._records = records
+        self._subjects = subjects
+        self._encoding = encoding
+        self._ttl = {TTL: f"{retention_days * DAY_S}s"}
+        self._metrics = metrics
+        self._holds_lease = holds_lease
+        self.term = 0
+        self.sequence = 0
+        self.went_back: str | None = None
+        self._forgiven = 0
+        self._told = 0
+        self._is_away = False
+        self._fence: dict[str, str] | None = None
+        self._stored: set[CommandId] = set()
+        self._lately: OrderedDict[CommandId, Entry] = OrderedDict()
+        self._unstored: set[str] = set()
+
+    # ---- taking over --------------------------------------------------------------------
+
+    async def take_over(self, gateway: str) -> Inheritance:
+        """Begin a new term, after which no other gateway can write, and read what it inherits.
+
+        Raises:
+            JournalAway: It could not be done now.
+            Fenced: Another gateway did so at the same moment.
+        """
+        subject = f"{self._subjects.journal_base}.term"
+        last = await self._records.read(subject)
+        self.term = (json.loads(last.data or b"")["term"] if last else 0) + 1
+        body = {"term": self.term, "gateway": gateway, "at": format_time(time.time())}
+        try:
+            sequence = await self._records.write(
+                subject, json.dumps(body).encode(), only_if((last.seq or 0) if last else 0)
+            )
+        except Superseded as exc:
+            raise Fenced("another gateway is taking over") from exc
+        self.sequence = sequence
+        self._fence = only_if(sequence, subject)
+        inheritance = await self._inherit()
+        halt = await self._records.read(f"{self._subjects.journal_base}.halt")
+        self._take_halt(json.loads(halt.data or b"{}") if halt else {})
+        log.info(
+            "term_begun term=%d unfinished=%d unknown=%d known=%d",
+            self.term,
+            len(inheritance.unfinished),
+            len(inheritance.unknown),
+            len(self._stored),
+        )
+        return inheritance
+
+    async def _inherit(self) -> Inheritance:
+        sent = await self._keys("sent")
+        self._stored = await self._keys("result")
+        unfinished = [await self._read_sent(key) for key in sent - self._stored]
+        self.unknown = await self._lately_unknown()
+        unknown = [await self._read_sent(key) for key in self.unknown.keys() & sent]
+        unfinished.sort(key=lambda one: one.command.received_at_s)
+        return Inheritance(unfinished, unknown)
+
+    async def _keys(self, kind: str) -> set[CommandId]:
+        """Name every trade that has a record of this kind."""
+        subjects = await self._records.subjects(f"{self._subjects.journal_base}.{kind}.>")
+        return {_key_of(subject) for subject in subjects}
+
+    async def _read_sent(self, key: CommandId) -> Sent:
+        record = await self._records.read(self._subjects.sent(str(key.client), key.id))
+        if record is None:
+            raise JournalAway(f"the record of {key} went away while it was read")
+        return sent_of(key, json.loads(record.data or b""))
+
+    async def _lately_unknown(self) -> dict[CommandId, Result]:
+        """Find the results of the last day that are unknown."""
+        since = format_time(time.time() - WATCHED_S)
+        pattern = f"{self._subjects.journal_base}.result.>"
+        found: dict[CommandId, Result] = {}
+        for subject, headers in await self._records.headers_since(pattern, since):
+            if headers.get(OUTCOME_HEADER) == Outcome.UNKNOWN:
+                entry = await self._fetch(_key_of(subject))
+                if entry is not None and entry.result.outcome is Outcome.UNKNOWN:
+                    found[entry.result.key] = entry.result
+        return found
+
+    # ---- reading ------------------------------------------------------------------------
+
+    def knows(self, key: CommandId) -> bool:
+        """Tell whether this id has a result."""
+        return key in self._stored
+
+    async def find(self, key: CommandId) -> Entry | None:
+        """Return how a trade ended; None when it has aged out of the journal.
+
+        Raises:
+            JournalAway: It cannot be read now.
+        """
+        if (entry := self._lately.get(key)) is not None:
+            return entry
+        if key not in self._stored:
+            return None
+        entry = await self._fetch(key)
+        if entry is None:
+            self._stored.discard(key)
+        return entry
+
+    async def _fetch(self, key: CommandId) -> Entry | None:
+        record = await self._records.read(self._subjects.stored_result(str(key.client), key.id))
+        if record is None:
+            return None
+        headers, data = record.headers or {}, record.data or b""
+        body = decode_published(data, encoding_of(data, headers.get(CONTENT_TYPE_HEADER)))
+        result = result_of(body)
+        return Entry(headers.get(DIGEST_HEADER, ""), result.action, result)
+
+    # ---- writing ------------------------------------------------------------------------
+
+    def settle(self, key: CommandId) -> bool:
+        """Take a trade off the unknown ones; True for the one who may record its proof."""
+        return self.unknown.pop(key, None) is not None
+
+    def refusal(self) -> Cause | None:
+        """Say why no trade may begin now."""
+        if self._fence is None:
+            return _no_journal("there is no journal: trading needs NATS with JetStream")
+        if self.went_back is not None:
+            return _no_journal(self.went_back)
+        if not self._records.is_connected or self._unstored:
+            return _no_journal("the journal does not answer: a result waits to be stored")
+        if not self._holds_lease():
+            return _no_journal("the lease has run out: it could not be renewed")
+        return None
+
+    def may_send(self) -> bool:
+        """Tell whether a frame of a trade may leave now."""
+        if self.went_back is not None or self._fence is None:
+            return False
+        return not self._unstored and self._holds_lease()
+
+    async def sent(self, sent: Sent) -> bool:
+        """Record that a frame is about to leave; False when that may not be stored.
+
+        Raises:
+            Fenced: Another gateway has taken over.
+        """
+        key = sent.command.key
+        subject = self._subjects.sent(str(key.client), key.id)
+        try:
+            await self._write(subject, json.dumps(sent_body(sent)).encode(), self._ttl)
+        except JournalAway as exc:
+            if not self._is_away:
+                log.warning("journal_away id=%s cause=%s", key, exc)
+            self._is_away = True
+        else:
+            self._is_away = False
+        return not self._is_away
+
+    async def finished(self, command: Command, result: Result) -> None:
+        """Record the result, however long it takes; nobody hears of it before this returns.
+
+        Raises:
+            Fenced: Another gateway has taken over, and it decides.
+        """
+        subject = self._subjects.stored_result(str(command.key.client), command.key.id)
+        shown, body = encode_fitting(result, self._encoding, self._records.most_bytes)
+        headers = self._ttl | {
+            CONTENT_TYPE_HEADER: str(self._encoding),
+            DIGEST_HEADER: command.digest,
+            OUTCOME_HEADER: str(shown.outcome),
+        }
+        await self._write_until_stored(subject, body, headers)
+        self._stored.add(command.key)
+        self._lately[command.key] = Entry(command.digest, command.action, result)
+        if len(self._lately) > LATELY:
+            self._lately.popitem(last=False)
+        if result.outcome is Outcome.UNKNOWN:
+            self.unknown[command.key] = result
+
+    async def _write_until_stored(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        pause_s = RETRY_S
+        try:
+            while True:
+                try:
+                    await self._write(subject, body, headers)
+                except JournalAway as exc:
+                    if subject not in self._unstored:
+                        log.warning("result_waits subject=%s cause=%s", subject, exc)
+                    self._unstored.add(subject)
+                else:
+                    return
+                await asyncio.sleep(pause_s)
+                pause_s = min(LONGEST_RETRY_S, pause_s * 2)
+        finally:
+            self._unstored.discard(subject)
+
+    async def _write(self, subject: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Store a record under the fence.
+
+        Raises:
+            JournalAway: It was not acknowledged.
+            Fenced: Another gateway has taken over.
+        """
+        if self._fence is None:
+            raise JournalAway("there is no journal")
+        started_s = time.perf_counter()
+        try:
+            self.sequence = await self._records.write(subject, body, {**headers, **self._fence})
+        except Superseded as exc:
+            raise Fenced(f"term {self.term} is over: another gateway has taken over") from exc
+        self._metrics.journal_written(time.perf_counter() - started_s)
+
+    # ---- halt ---------------------------------------------------------------------------
+
+    async def halt(self, reason: str) -> None:
+        """Stop trading, until `resume`, whatever restarts.
+
+        Raises:
+            JournalAway: It could not be stored, and does not hold.
+        """
+        await self._write_halt({"reason": reason, "at": format_time(time.time())})
+
+    async def resume(self) -> None:
+        """Allow trading again, also with a journal that went back.
+
+        Raises:
+            JournalAway: It could not be stored, and does not hold.
+        """
+        await self._write_halt({"forgiven": self._told})
+        self.went_back = None
+
+    async def _write_halt(self, halt: dict[str, Json]) -> None:
+        await self._write(f"{self._subjects.journal_base}.halt", json.dumps(halt).encode(), {})
+        self._take_halt(halt)
+
+    def _take_halt(self, halt: Mapping[str, Json]) -> None:
+        is_halt = "reason" in halt
+        self.halted = Halt(halt["reason"], parse_time(halt["at"])) if is_halt else None
+        self._forgiven = halt.get("forgiven", self._forgiven)
+        self._metrics.is_halted(is_halt)
+
+    # ---- a journal that went back in time -----------------------------------------------
+
+    def ledger_knows(self, sequence: int) -> None:
+        """Compare with what the terminal's ledger was told: it never forgets."""
+        self._told = sequence
+        if sequence <= max(self.sequence, self._forgiven) or self._fence is None:
+            return
+        self.went_back = (
+            f"the journal went back in time: it is at {self.sequence}, and the terminal was told "
+            f"of {sequence}; look at what is open, purge old jobs, then `mt4-gateway resume`"
+        )
+        log.error("journal_went_back sequence=%d told=%d", self.sequence, sequence)
+
+
+def _no_journal(message: str) -> Cause:
+    return Cause(Source.GATEWAY, 503, "NO_JOURNAL", message)
+
+
+def _key_of(subject: str) -> CommandId:
+    _, client, id_ = subject.rsplit(".", 2)
+    return CommandId(client, id_)
+
+
+def sent_body(sent: Sent) -> dict[str, Json]:
+    """Write a `sent` record. Times in UTC: another process reads them."""
+    command = sent.command
+    deadline_at_s = command.received_at_s + (command.deadline_s - command.received_s)
+    return {
+        "action": command.action,
+        "params": dict(command.params),
+        "digest": command.digest,
+        "received_at": format_time(command.received_at_s),
+        "deadline_at": format_time(deadline_at_s),
+        "dialect": str(sent.dialect),
+        "ledger": sent.ledger,
+        "raw": sent.wants_raw,
+        "notes": list(sent.notes),
+    }
+
+
+def sent_of(key: CommandId, body: Mapping[str, Json]) -> Sent:
+    """Read a `sent` record back, on this process's clocks."""
+    action = ACTIONS[body["action"]]
+    to_monotonic_s = time.monotonic() - time.time()
+    received_at_s = parse_time(body["received_at"])
+    command = Command(
+        key=key,
+        asker=str(key.client),
+        action=action.name,
+        effect=action.effect,
+        lane=action.lane,
+        params=body["params"],
+        digest=body["digest"],
+        received_s=received_at_s + to_monotonic_s,
+        received_at_s=received_at_s,
+        deadline_s=parse_time(body["deadline_at"]) + to_monotonic_s,
+    )
+    dialect = Dialect(body["dialect"])
+    return Sent(command, dialect, body["ledger"], body["raw"], tuple(body["notes"]))

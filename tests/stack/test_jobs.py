@@ -1,0 +1,154 @@
+"""Durable trades: stored first, done when they can be, acknowledged when their result is stored."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from nats.js.api import StreamState
+
+from gateway.client import NotStored, Outcome
+from tests.support.nats_server import NatsServer
+from tests.support.stack import QUIET, Stack, eventually
+
+BUY = {"symbol": "EURUSD", "order_type": "BUY", "lots": 0.1}
+
+
+async def state_of(stack: Stack, stream: str) -> StreamState:
+    """Look into a stream."""
+    return (await stack.client.connection.jetstream().stream_info(stream)).state
+
+
+async def dead_letters(stack: Stack) -> list[tuple[str, str]]:
+    """Read the subjects and reasons of what was put aside."""
+    jetstream = stack.client.connection.jetstream()
+    state = await state_of(stack, "mt4_demo_dead")
+    letters = []
+    for sequence in range(state.first_seq, state.last_seq + 1):
+        letter = await jetstream.get_msg("mt4_demo_dead", sequence)
+        letters.append((str(letter.subject), (letter.headers or {})["Mt4-Reason"]))
+    return letters
+
+
+async def until_empty(stack: Stack) -> None:
+    """Wait until no job is left."""
+    async with asyncio.timeout(10):
+        while (await state_of(stack, "mt4_demo_jobs")).messages:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_job_is_done_and_then_forgotten(nats_server: NatsServer) -> None:
+    """Its result is stored, and told on the result subject."""
+    async with Stack(nats_server.url) as stack:
+        result = await stack.client.job("DO_ORDER_SEND", BUY, id_="j1")
+        closed = await stack.client.job("DO_ORDER_CLOSE", {"ticket": result.response["ticket"]})
+        known = await stack.client.outcome_of("j1")
+        await until_empty(stack)
+
+        assert result.succeeded
+        assert closed.succeeded
+        assert result == known
+
+
+async def test_same_job_again_is_the_same_trade(nats_server: NatsServer) -> None:
+    """Submitted three times, executed once."""
+    async with Stack(nats_server.url) as stack:
+        for _ in range(3):
+            await stack.client.submit("DO_ORDER_SEND", BUY, id_="once")
+        await until_empty(stack)
+
+        assert 1 == len(stack.terminal.truth.executions("tester/once"))
+
+
+async def test_job_without_an_id_is_called_by_its_place(nats_server: NatsServer) -> None:
+    """`job-<sequence>`; a deadline it must have."""
+    async with Stack(nats_server.url, policy={"require_deadline": False}) as stack:
+        subject = "mt4.demo.job.tester.DO_ORDER_SEND"
+        reply = await stack.client.connection.request(subject, json.dumps(BUY).encode(), timeout=2)
+        sequence = json.loads(reply.data)["seq"]
+        await until_empty(stack)
+
+        assert 1 == len(stack.terminal.truth.executions(f"tester/job-{sequence}"))
+
+
+async def test_job_that_cannot_be_taken_is_put_aside_with_the_reason(
+    nats_server: NatsServer,
+) -> None:
+    """Nonsense, what is forbidden, and a used name; its client is told as well."""
+    async with Stack(nats_server.url, policy={"maximum_lots": 1.0}) as stack:
+        await stack.client.job("DO_ORDER_SEND", BUY, id_="used")
+        results = [
+            await stack.client.job("DO_ORDER_SEND", BUY | {"lots": "many"}),
+            await stack.client.job("DO_ORDER_SEND", BUY | {"lots": 2.0}),
+            await stack.client.job("DO_ORDER_SEND", BUY | {"lots": 0.2}, id_="used2"),
+        ]
+        await stack.client.submit("DO_ORDER_SEND", BUY | {"lots": 0.3}, id_="used")
+        await until_empty(stack)
+        letters = await dead_letters(stack)
+
+        assert [400, 403, None] == [one.error and one.error["code"] for one in results]
+        assert {"mt4.demo.dead.tester.DO_ORDER_SEND"} == {subject for subject, _ in letters}
+        assert ["INVALID", "FORBIDDEN", "ID_CONFLICT"] == [
+            reason.partition(":")[0] for _, reason in letters
+        ]
+        assert 1.0 == stack.metric("dead_letters_total", reason="forbidden")
+
+
+async def test_job_that_waited_past_its_deadline_expires(own_nats_server: NatsServer) -> None:
+    """No gateway was there; the next one tells that it is too late, and sends nothing."""
+    async with Stack(own_nats_server.url) as stack:
+        await stack.client.control("halt")
+        await stack.client.submit("DO_ORDER_SEND", BUY, id_="late", timeout_s=0.3)
+        await asyncio.sleep(0.3)  # the deadline itself, not a wait for something
+        await stack.client.control("resume")
+        await until_empty(stack)
+        known = await stack.client.outcome_of("late")
+
+        assert Outcome.EXPIRED == known.outcome  # type: ignore[union-attr]
+        assert not stack.terminal.broker.orders
+
+
+async def test_halted_jobs_wait_in_the_queue(nats_server: NatsServer) -> None:
+    """The server hands none out; after `resume` they are done."""
+    async with Stack(nats_server.url) as stack:
+        await stack.client.control("halt")
+        await stack.client.submit("DO_ORDER_SEND", BUY, id_="patient")
+        waiting = (await state_of(stack, "mt4_demo_jobs")).messages
+        await stack.client.control("resume")
+        await until_empty(stack)
+
+        assert 1 == waiting
+        assert 1 == len(stack.terminal.truth.executions("tester/patient"))
+
+
+async def test_full_queue_refuses_the_publisher(nats_server: NatsServer) -> None:
+    """Nothing is dropped silently."""
+    async with Stack(nats_server.url, journal={"most_jobs": 2}) as stack:
+        await stack.client.control("halt")
+        for _ in range(2):
+            await stack.client.submit("DO_ORDER_SEND", BUY)
+        with pytest.raises(NotStored, match="maximum messages"):
+            await stack.client.submit("DO_ORDER_SEND", BUY)
+
+
+async def test_unknown_action_has_no_queue(nats_server: NatsServer) -> None:
+    """A job that nobody would ever take is not stored."""
+    async with Stack(nats_server.url) as stack:
+        with pytest.raises(Exception, match="no gateway listens"):
+            await stack.client.submit("DO_MAGIC", {})
+
+
+async def test_closing_does_not_wait_behind_opening(nats_server: NatsServer) -> None:
+    """An order that takes long is in work; a close goes through beside it."""
+    async with Stack(nats_server.url, QUIET) as stack:
+        position = await stack.buy()
+        stack.terminal.faults.add_spec("drop:DO_ORDER_SEND:1")
+        opening = asyncio.create_task(stack.client.job("DO_ORDER_SEND", BUY))
+        await eventually(lambda: len(stack.terminal.broker.orders) == 2)
+        await stack.client.submit("DO_ORDER_SEND", BUY, id_="behind")
+        ticket: dict[str, Any] = {"ticket": position.response["ticket"]}
+        closed = await stack.client.job("DO_ORDER_CLOSE", ticket)
+        result = await opening
+
+        assert closed.succeeded
+        assert result.succeeded

@@ -1,0 +1,284 @@
+"""Two gateways for one terminal: one is active, the other stands by and takes over."""
+
+import asyncio
+import json
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from gateway.app import App, Role
+from gateway.client import CommandResult, NoAnswer, Outcome
+from gateway.errors import StartOver
+from tests.support.nats_server import NatsServer
+from tests.support.stack import EXISTING_SERVER, QUIET, Stack, eventually
+
+HA: dict[str, Any] = {"ha": {"lease_ttl_s": 1}}
+
+
+class Pair:
+    """A second gateway beside a stack's own."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.second = App(stack.app.config)
+
+    async def __aenter__(self) -> "Pair":
+        self.running = asyncio.create_task(self.second.run())
+        await eventually(lambda: self.second.role is Role.STANDBY)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.second.stop()
+        with suppress(StartOver, ExceptionGroup):
+            await self.running
+
+    async def takes_over(self) -> None:
+        """Wait until the second gateway is the active one."""
+        await eventually(lambda: self.second.role is Role.ACTIVE and self.second.line.is_usable)
+
+
+async def kill(stack: Stack) -> None:
+    """End a stack's gateway as SIGKILL would: it neither drains nor releases its lease."""
+    stack.app.lease.release = _nothing  # type: ignore[method-assign]
+    stack.app.commands.abandon = _nothing  # type: ignore[method-assign]
+    stack.running.cancel()
+    with suppress(asyncio.CancelledError):
+        await stack.running
+
+
+async def _nothing() -> None:
+    """Do nothing."""
+
+
+async def test_standby_is_ready_and_takes_no_commands(nats_server: NatsServer) -> None:
+    """It neither claims the terminal nor listens."""
+    async with Stack(nats_server.url, **HA) as stack, Pair(stack) as pair:
+        epoch = stack.app.line.session.epoch
+        results = [await stack.buy() for _ in range(3)]
+
+        assert [] == pair.second.not_ready_because()
+        assert [Outcome.SUCCEEDED] * 3 == [result.outcome for result in results]
+        assert not pair.second.line.is_linked
+        assert epoch == stack.app.line.session.epoch
+        assert 0 == len(pair.second.commands.last_results)
+
+
+async def test_step_down_hands_over_within_a_second(nats_server: NatsServer) -> None:
+    """The lease is given up, not waited for."""
+    async with Stack(nats_server.url, ha={"lease_ttl_s": 60}) as stack, Pair(stack) as pair:
+        started_s = time.monotonic()
+        await stack.client.control("stepdown")
+        await pair.takes_over()
+        took_s = time.monotonic() - started_s
+        with pytest.raises(StartOver):
+            await stack.running
+        result = await stack.buy()
+
+        assert result.succeeded
+        assert took_s < 3.0  # 60 s if it were waited for; bench and chaos print how long it takes
+
+
+async def test_order_in_work_at_a_kill_is_found_by_the_next_gateway(
+    nats_server: NatsServer,
+) -> None:
+    """Its reply went to the dead one; the ledger knows, and the result is told once."""
+    async with Stack(nats_server.url, **HA) as stack, Pair(stack) as pair:
+        told: list[CommandResult] = []
+
+        async def follow() -> None:
+            async for result in stack.client.results():
+                told.append(result)
+
+        stack.background(follow())
+        stack.terminal.faults.add_spec("drop:DO_ORDER_SEND:1")
+        ordering = asyncio.create_task(stack.buy(id_="lost", timeout_s=10.0))
+        await eventually(lambda: stack.terminal.truth.executions("tester/lost"))
+        await kill(stack)
+        await pair.takes_over()
+        result = await ordering
+        again = await stack.buy(id_="lost", timeout_s=10.0)
+
+        assert result.succeeded
+        assert result.resolved
+        assert result.body == again.body
+        assert 1 == len(stack.terminal.truth.executions("tester/lost"))
+        assert ["lost"] == [one.id for one in told]
+
+
+async def test_order_in_work_at_a_kill_is_searched_at_the_existing_server(
+    nats_server: NatsServer,
+) -> None:
+    """No ledger: the next gateway finds its token, and never sends it again."""
+    async with Stack(nats_server.url, EXISTING_SERVER, **HA) as stack, Pair(stack) as pair:
+        stack.terminal.faults.add_spec("drop:DO_ORDER_SEND:1")
+        ordering = asyncio.create_task(stack.buy(id_="lost", timeout_s=15.0))
+        await eventually(lambda: len(stack.terminal.broker.orders) == 1)
+        await kill(stack)
+        await pair.takes_over()
+        result = await ordering
+
+        assert result.succeeded
+        assert 1 == len(stack.terminal.broker.orders)
+
+
+async def test_result_of_an_earlier_gateway_is_known(nats_server: NatsServer) -> None:
+    """By asking, by repeating, and not to be had under another wish."""
+    async with Stack(nats_server.url, **HA) as stack, Pair(stack) as pair:
+        first = await stack.buy(id_="once")
+        await stack.client.control("stepdown")
+        await pair.takes_over()
+        asked = await stack.client.outcome_of("once")
+        again = await stack.buy(id_="once")
+        other = await stack.buy(0.3, id_="once")
+
+        assert isinstance(asked, CommandResult)
+        assert first.body == asked.body == again.body
+        assert Outcome.DENIED == other.outcome
+        assert 409 == (other.error or {})["code"]
+        assert 1 == len(stack.terminal.broker.orders)
+
+
+async def test_deposed_gateway_starts_over_and_writes_nothing(nats_server: NatsServer) -> None:
+    """It slept past its lease: whatever it still believes, the journal refuses it."""
+    async with Stack(nats_server.url, **HA) as stack, Pair(stack) as pair:
+        good_until_s = stack.app.lease._good_until_s
+        stack.app.lease.keep = _nothing  # type: ignore[method-assign]
+        for task in asyncio.all_tasks():
+            if task.get_name() == "lease":
+                task.cancel()
+        await pair.takes_over()
+        stack.app.lease._good_until_s = good_until_s + 3600  # asleep, it does not know
+        term = pair.second.describe()["term"]
+        wanted = {"symbol": "EURUSD", "order_type": 0, "lots": 0.1}
+        sent = 0
+        while not stack.running.done():  # NATS hands them to either
+            sent += 1
+            with suppress(NoAnswer):
+                await stack.client.trade("DO_ORDER_SEND", wanted, timeout_s=1.0)
+
+        assert isinstance(stack.running.exception(), ExceptionGroup)
+        assert term == pair.second.describe()["term"]
+        assert sent - 1 == len(stack.terminal.broker.orders)
+
+
+async def test_lease_that_ran_out_in_an_outage_is_taken_again(
+    own_nats_server: NatsServer,
+) -> None:
+    """Nobody else did; the same term goes on, and trades are taken again."""
+    async with Stack(own_nats_server.url, **HA) as stack:
+        before = stack.app.describe()["term"]
+        own_nats_server.pause()
+        await eventually(lambda: not stack.app.lease.is_held())
+        own_nats_server.resume()
+        await eventually(lambda: stack.app.journal.refusal() is None)
+        result = await stack.buy()
+
+        assert result.succeeded
+        assert before == stack.app.describe()["term"]
+
+
+async def test_halt_outlives_the_gateway(nats_server: NatsServer) -> None:
+    """Trades are refused with 423 by the next one as well, until `resume`."""
+    async with Stack(nats_server.url, **HA) as stack, Pair(stack) as pair:
+        await stack.client.control("halt", reason="a test")
+        halted = await stack.buy()
+        read = await stack.client.query("GET_ORDERS")
+        await stack.client.control("stepdown")
+        await pair.takes_over()
+        still = await stack.buy()
+        await stack.client.control("resume")
+        resumed = await stack.buy()
+
+        assert [423, 423] == [(one.error or {})["code"] for one in (halted, still)]
+        assert "a test" in (still.error or {})["message"]
+        assert read.succeeded
+        assert resumed.succeeded
+
+
+async def test_nothing_accepted_before_a_halt_is_sent_after_it(nats_server: NatsServer) -> None:
+    """What waits in the lanes is denied when its turn comes."""
+    async with Stack(nats_server.url) as stack:
+        stack.terminal.faults.add_spec("slow:DO_ORDER_SEND:1:300ms")
+        first = asyncio.create_task(stack.buy())
+        await eventually(lambda: stack.app.line.current_action == "DO_ORDER_SEND")
+        second = asyncio.create_task(stack.buy())
+        await eventually(lambda: stack.metric("queue_depth", lane="trade"))
+        await stack.client.control("halt")
+        results = [await first, await second]
+
+        assert [Outcome.SUCCEEDED, Outcome.DENIED] == [one.outcome for one in results]
+        assert 423 == (results[1].error or {})["code"]
+        assert 1 == len(stack.terminal.broker.orders)
+
+
+async def test_halt_may_allow_what_reduces_risk(nats_server: NatsServer) -> None:
+    """By configuration; closing is possible, opening is not."""
+    async with Stack(nats_server.url, policy={"halt_allows_reducing": True}) as stack:
+        order = await stack.buy()
+        await stack.client.control("halt")
+        opened = await stack.buy()
+        closed = await stack.client.order_close(order.response["ticket"])
+
+        assert 423 == (opened.error or {})["code"]
+        assert closed.succeeded
+
+
+async def test_unknown_trade_is_proved_by_a_second_look(nats_server: NatsServer) -> None:
+    """Its replies were lost for too long; when they come again, its ledger settles it, once."""
+    terminal = {"give_up_s": 0.3, "watch_interval_s": 0.2}
+    async with Stack(nats_server.url, QUIET, terminal=terminal) as stack:
+        for lost in ("DO_ORDER_SEND", "RESOLVE"):
+            stack.terminal.faults.add_spec(f"drop:{lost}:always")
+        result = await stack.buy(id_="doubt", timeout_s=5.0)
+        stack.terminal.faults.clear()
+
+        async def known() -> CommandResult:
+            found = await stack.client.outcome_of("doubt")
+            assert isinstance(found, CommandResult)
+            return found
+
+        assert Outcome.UNKNOWN == result.outcome
+        async with asyncio.timeout(10):
+            while (proved := await known()).outcome is Outcome.UNKNOWN:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert proved.succeeded
+        assert "reported as unknown" in str(proved.warning)
+        assert 1 == len(stack.terminal.truth.executions("tester/doubt"))
+
+
+async def test_journal_is_only_verified_where_it_must_not_be_made(
+    nats_server: NatsServer,
+) -> None:
+    """Every stream that is missing or other is named at once."""
+    async with Stack(nats_server.url, journal={"retention_days": 7}) as stack:
+        config = stack.app.config.model_copy(
+            update={
+                "journal": stack.app.config.journal.model_copy(
+                    update={"provision": "verify", "retention_days": 8}
+                )
+            }
+        )
+        second = App(config)
+        with pytest.raises(ExceptionGroup) as caught:
+            await second.run()
+
+        text = repr(caught.value)
+        assert "mt4_demo_dead: max_age" in text
+        assert "mt4j_demo" not in text
+
+
+async def test_what_is_stored_says_enough_to_find_out(nats_server: NatsServer) -> None:
+    """The record of a trade that was sent names its terminal's ledger and its deadline."""
+    async with Stack(nats_server.url) as stack:
+        await stack.buy(id_="known")
+        jetstream = stack.client.connection.jetstream()
+        record = await jetstream.get_last_msg("mt4j_demo", "mt4j.demo.sent.tester.known")
+        said = json.loads(record.data or b"")
+
+        assert "DO_ORDER_SEND" == said["action"]
+        assert "bridge" == said["dialect"]
+        assert stack.app.line.session.greeting is not None
+        assert stack.app.line.session.greeting.ledger == said["ledger"]
+        assert said["deadline_at"] > said["received_at"]
