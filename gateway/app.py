@@ -97,7 +97,7 @@ class App:
             config.terminal,
             self.metrics,
             journal=self.journal,
-            claims=lambda: config.policy.trading and self.lease.is_held(),
+            claims=lambda: self._has_to_trade and self.lease.is_held(),
             on_stray=self._stray,
             on_change=self._terminal_changed,
         )
@@ -124,6 +124,7 @@ class App:
         self._feed: ZmqFeed | None = None
         self._stopping = asyncio.Event()
         self._steps_down = False
+        self._has_to_trade = config.policy.trading
 
     # ---- life ---------------------------------------------------------------------------
 
@@ -202,6 +203,8 @@ class App:
         await self.lease.acquire()
         tasks.create_task(self.lease.keep(), name="lease")
         inheritance = await self._inherit()
+        # What was sent can only be found out by who has the right to trade.
+        self._has_to_trade |= bool(inheritance.unfinished or inheritance.unknown)
         self.commands.inherit(inheritance)
         await self._open(Role.ACTIVE)
         self.metrics.is_active(True)

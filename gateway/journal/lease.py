@@ -13,7 +13,7 @@ import logging
 import time
 from contextlib import suppress
 
-from gateway.errors import JournalAway
+from gateway.errors import JournalAway, StartOver
 from gateway.journal.records import TTL, Records, Superseded, only_if
 from gateway.journal.trades import Fenced
 from gateway.metrics import Metrics
@@ -81,6 +81,7 @@ class Lease:
 
         Raises:
             Fenced: Another gateway has it.
+            StartOver: The journal is gone; the next turn finds out what that means.
         """
         is_failing = False
         while True:
@@ -92,6 +93,8 @@ class Lease:
                 if not is_failing:
                     log.warning("lease_not_renewed cause=%s", exc)
                 is_failing = True
+                if await self._records.is_gone():
+                    raise StartOver("the journal's stream has been deleted") from exc
             else:
                 if is_failing:
                     log.info("lease_renewed holder=%s", self._holder)

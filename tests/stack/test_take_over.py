@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -282,3 +283,51 @@ async def test_what_is_stored_says_enough_to_find_out(nats_server: NatsServer) -
         assert stack.app.line.session.greeting is not None
         assert stack.app.line.session.greeting.ledger == said["ledger"]
         assert said["deadline_at"] > said["received_at"]
+
+
+async def test_without_jetstream_reads_go_on_and_trades_are_denied(tmp_path: Path) -> None:
+    """With a clear 503; when JetStream is there, the gateway starts over and trades."""
+    server = NatsServer(tmp_path, jetstream=False)
+    server.start()
+    try:
+        async with Stack(server.url) as stack:
+            read = await stack.client.query("GET_ACCOUNT_INFO")
+            denied = await stack.buy()
+
+            assert Role.READING is stack.app.role
+            assert 0 == stack.app.line.session.epoch
+            assert read.succeeded
+            assert (503, "NO_JOURNAL") == ((denied.error or {})["code"], denied.error["name"])
+    finally:
+        server.stop()
+
+
+async def test_deleted_journal_is_noticed(nats_server: NatsServer) -> None:
+    """Nothing is traded any more; the next turn finds a journal that knows less."""
+    async with Stack(nats_server.url, **HA) as stack:
+        await stack.buy()
+        await stack.client.connection.jetstream().delete_stream("mt4j_demo")
+        await eventually(stack.running.done)
+
+        assert "the journal's stream has been deleted" in repr(stack.running.exception())
+
+
+async def test_journal_that_went_back_halts(nats_server: NatsServer) -> None:
+    """The terminal's ledger was told of more; an operator decides, and then it may go on."""
+    async with Stack(nats_server.url, **HA) as stack:
+        for _ in range(3):
+            await stack.buy()
+        await stack.client.connection.jetstream().delete_stream("mt4j_demo")
+        await eventually(stack.running.done)
+        second = App(stack.app.config)
+        running = asyncio.create_task(second.run())
+        await eventually(lambda: second.role is Role.ACTIVE and second.line.is_usable)
+        denied = await stack.buy()
+        await eventually(lambda: second.journal.halted)
+        await stack.client.control("resume")
+        resumed = await stack.buy()
+        second.stop()
+        await running
+
+        assert "went back in time" in (denied.error or {})["message"]
+        assert resumed.succeeded
