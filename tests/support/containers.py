@@ -77,6 +77,11 @@ def make_base() -> None:
     if has_image(BASE):
         return
     rootfs = STORE / "rootfs"
+    for mounted in (
+        "proc",
+        "sys",
+    ):  # a debootstrap that was cut short leaves them; never delete those
+        run("umount", "--lazy", str(rootfs / mounted), check=False)
     shutil.rmtree(rootfs, ignore_errors=True)
     bootstrap = ("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE)
     run(*bootstrap, str(rootfs), *_mirror(), timeout_s=900.0)
