@@ -84,6 +84,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("gateway/status.py",),
     "argcomplete": ("gateway/completion.py",),
+    "nacl": ("gateway/nats_login.py",),
     "nats": (
         "gateway/bus.py",
         "gateway/client/*",
