@@ -51,6 +51,7 @@ class Search:
     Attributes:
         states: How many different ones were visited.
         found: What `run` has returned.
+        outcomes: Those that were stored on some way, "" for none yet.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Search:
     ) -> None:
         self.states = 0
         self.found: str | None = None
+        self.outcomes: set[str] = set()
         self._world = World(terminal, bounds, removed)
         self._has_ledger = terminal is Ledger
 
@@ -84,6 +86,7 @@ class Search:
                 if (lie := broken(state, after, label, has_ledger=self._has_ledger)) is not None:
                     self.states = len(came_from)
                     return f"{lie}: {' > '.join(_way(came_from, after))}"
+                self.outcomes.add(after.result)
                 waiting.append(after)
         self.states = len(came_from)
         return None

@@ -17,10 +17,11 @@ from tests.core.exhaustive_terminals import ExistingServer, Ledger
 def test_every_schedule_of_one_trade_keeps_the_promises(
     terminal: type[Terminal], bounds: Bounds
 ) -> None:
-    """Within narrow bounds; and there is something to search."""
+    """Within narrow bounds; and every outcome is on some way, or that would be worth nothing."""
     search = Search(bounds, terminal=terminal)
 
     assert None is search.run()
+    assert {"", "succeeded", "rejected", "expired", "unknown"} == search.outcomes
     assert 1_000 < search.states
 
 
