@@ -7,7 +7,7 @@ says "timed out" and executes now, later or never. `exhaustive_model.py` says wh
 `exhaustive_promises.py` what is checked after each move. Then each of `protections.py` is left
 out in turn, which has to break a promise.
 
-    python -m tests.core.exhaustive             a million states and more: minutes
+    python -m tests.core.exhaustive             1.6 million states: four minutes
     python -m tests.core.exhaustive --bounded   200,000: half a minute
 
 That every command comes to an end is not shown here (a schedule may go round in circles) but by
