@@ -40,6 +40,15 @@ def timeout_sends_again(patch: Patch) -> None:
     patch.setattr(SearchTrade, "_timed_out", timed_out)
 
 
+def timeout_sends_again_to_a_ledger(patch: Patch) -> None:
+    """The same with a ledger: it would refuse the second frame, which is no reason to send it."""
+
+    def timed_out(exchange: LedgerTrade, now_s: float) -> Step:
+        return exchange._send(now_s)
+
+    patch.setattr(LedgerTrade, "_timed_out", timed_out)
+
+
 def lost_link_sends_again(patch: Patch) -> None:
     """The connection is gone, so the frame is as well."""
     _replace_event(patch, Lost, lambda exchange, _, now_s: exchange._send(now_s))

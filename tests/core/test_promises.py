@@ -1,9 +1,8 @@
 """The contract's promises, in worlds where everything goes wrong: see `world.py`, `promises.py`.
 
 The same checker is shown gateways and terminals that lack one protection each, and must object.
-What is not modelled: real sockets and processes (tests/stack, tests/faults), a journal that
-survives the process (there is none yet), several trades of one schedule in the exhaustive
-search, and clocks that drift.
+What is not modelled: real sockets and processes (tests/stack, tests/faults) and clocks that drift.
+Every schedule of one trade, instead of some of many: `exhaustive.py`.
 """
 
 import os
@@ -17,7 +16,6 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from gateway.core.messages import Dialect, Outcome
 from tests.core import mutations
-from tests.core.exhaustive import Bounds, Search
 from tests.core.promises import Violation
 from tests.core.walk import FAULTS, first_violation, walk
 from tests.core.world import World, virtual_time
@@ -137,15 +135,6 @@ def test_no_schedule_that_hypothesis_finds_breaks_a_promise(dialect: Dialect) ->
     )
 
 
-@pytest.mark.parametrize("bounds", [Bounds(gateways=1), Bounds(seq=2, deaths=0)], ids=str)
-def test_every_schedule_of_one_trade_keeps_the_promises(bounds: Bounds) -> None:
-    """Exhaustively, within bounds; `python -m tests.core.exhaustive` goes further."""
-    search = Search(bounds)
-
-    assert None is search.violation()
-    assert 5_000 < search.states
-
-
 # ---- the checker sees what is wrong -----------------------------------------------------
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
@@ -222,33 +211,6 @@ def test_a_terminal_without_a_protection_is_found_out(
     assert None is not first_violation(
         range(400), BRIDGE, mutations=mutated, faults=faults, like=shown
     )
-
-
-@pytest.mark.parametrize(
-    ("mutation", "missing", "shown"),
-    [
-        (mutations.timeout_is_rejected, "", "rejected, but an order exists"),
-        (mutations.lost_link_is_not_exposed, "", "expired, but an order exists"),
-        # Random walks never find this one: the sequence number has to be missing as well.
-        (mutations.not_seen_too_late_is_expired, "no_seq", "expired, but an order exists"),
-        (lambda _: None, "no_intent", "but an order exists"),
-        (lambda _: None, "no_deadline", "it started after its deadline"),
-        (lambda _: None, "volatile_ledger", "but an order exists"),
-    ],
-    ids=_named,
-)
-def test_the_exhaustive_search_finds_the_shortest_way_to_a_lie(
-    mutation: Mutation, missing: str, shown: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What random walks may miss, it cannot."""
-    mutation(monkeypatch)
-
-    assert shown in (Search(Bounds(gateways=1), frozenset({missing})).violation() or "nothing")
-
-
-def test_without_sequence_numbers_one_trade_still_keeps_the_promises() -> None:
-    """With a durable ledger they are a second line of defence."""
-    assert None is Search(Bounds(gateways=1, deaths=0), frozenset({"no_seq"})).violation()
 
 
 def test_a_walk_is_the_same_every_time() -> None:

@@ -156,8 +156,9 @@ class Site:
         )
         return self.sim
 
-    def start_gateway(self, **settings: str) -> Program:
-        """Start the gateway, patient for a shorter time than in earnest."""
+    def start_gateway(self, *program: str, **settings: str) -> Program:
+        """Start the gateway, impatient; `program` is another module that runs it."""
+        module, *rest = program or ("gateway",)
         request, tick = self._endpoints
         defaults = {
             "TERMINAL__NAME": self.name,
@@ -172,7 +173,7 @@ class Site:
             "POLICY__TRADING": "true",
             "HTTP__ADDRESS": self.http,
         }
-        self.gateway = self._launcher.start("run", **(defaults | settings))
+        self.gateway = self._launcher.start(*rest, "run", module=module, **(defaults | settings))
         return self.gateway
 
     async def is_up(self) -> None:
