@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-BREAKS = ("fence", "ledger", "resolve", "ack")
+BREAKS = ("fence", "term", "ledger", "resolve", "ack")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +52,7 @@ def read_options(arguments: list[str] | None = None) -> Options:
     args = parser.parse_args(arguments)
     folder = args.folder or Path(tempfile.mkdtemp(prefix="mt4-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        parser.error(f"--folder {folder}: must be empty; another run's books are in it")
     seed = args.seed or str(random.SystemRandom().randrange(1_000_000))
     return Options(seed, args.seconds, args.terminal, args.broken, args.rate, folder)
