@@ -35,8 +35,8 @@ METRICS = f"""# Metrics
 {NOTE}
 
 Served on `/metrics`, as Prometheus text or as OpenMetrics, by the `Accept` header. OpenMetrics
-carries exemplars: a bucket of `mt4_gateway_command_duration_seconds` names a command
-(`client/id`) that fell into it.
+carries exemplars: a bucket of `mt4_gateway_command_duration_seconds` names the trace (`trace_id`)
+of a command that fell into it or, of one without a trace, the command (`id`, as `client/id`).
 
 Labels are closed sets, so that no message can add a series: `symbol` has the configured symbols,
 `action` the catalogue's actions, and both `{OTHER}` for the rest. Counters start at 0. A

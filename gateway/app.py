@@ -50,6 +50,9 @@ DRAIN_GRACE_S = 10.0
 JOURNAL_RETRY_S = 2.0
 """How often JetStream is looked for where there is none."""
 
+KEEP_MARK_S = 3600.0
+"""How often the journal's mark is written where it does not age; records live a day at least."""
+
 STEP_DOWN_PAUSE_S = 1.0
 """How long a gateway that stepped down leaves the lease to others."""
 
@@ -97,7 +100,7 @@ class App:
             config.terminal,
             self.metrics,
             journal=self.journal,
-            claims=lambda: config.policy.trading and self.lease.is_held(),
+            claims=lambda: self._has_to_trade and self.lease.is_held(),
             on_stray=self._stray,
             on_change=self._terminal_changed,
         )
@@ -124,6 +127,7 @@ class App:
         self._feed: ZmqFeed | None = None
         self._stopping = asyncio.Event()
         self._steps_down = False
+        self._has_to_trade = config.policy.trading
 
     # ---- life ---------------------------------------------------------------------------
 
@@ -180,7 +184,8 @@ class App:
         try:
             await self.streams.ensure(self.bus.client)
         except JournalAway as exc:
-            log.warning("no_journal trading=off cause=%s", exc)
+            if self.role is Role.STARTING:
+                log.warning("no_journal trading=off cause=%s", exc)
             return False
         return True
 
@@ -202,11 +207,13 @@ class App:
         await self.lease.acquire()
         tasks.create_task(self.lease.keep(), name="lease")
         inheritance = await self._inherit()
+        # What was sent can only be found out by who has the right to trade.
+        self._has_to_trade |= bool(inheritance.unfinished or inheritance.unknown)
         self.commands.inherit(inheritance)
         await self._open(Role.ACTIVE)
         self.metrics.is_active(True)
         tasks.create_task(self.jobs.run(), name="jobs")
-        tasks.create_task(self._halt_if_it_went_back(), name="journal")
+        tasks.create_task(self._mind_the_journal(), name="journal")
         tasks.create_task(self.commands.watch(), name="watch")
 
     async def _inherit(self) -> Inheritance:
@@ -236,13 +243,17 @@ class App:
             self.bus.subjects.base,
         )
 
-    async def _halt_if_it_went_back(self) -> None:
-        """Make it last what the journal found when the terminal was greeted."""
+    async def _mind_the_journal(self) -> None:
+        """Keep its mark, and make it last if it was found to have gone back."""
+        kept_at_s = time.monotonic()
         while True:
             await asyncio.sleep(JOURNAL_RETRY_S)
-            if self.journal.went_back is not None and self.journal.halted is None:
-                with suppress(JournalAway):  # nothing is sent meanwhile; tried again
+            with suppress(JournalAway):  # tried again; nothing is sent meanwhile
+                if self.journal.went_back is not None and self.journal.halted is None:
                     await self._control("halt", {"reason": self.journal.went_back})
+                if time.monotonic() > kept_at_s + KEEP_MARK_S:
+                    await self.journal.keep_mark()
+                    kept_at_s = time.monotonic()
 
     async def _control(self, verb: str, body: dict[str, Json]) -> dict[str, Json]:
         """Do what an operator says; raises `JournalAway` when it would not last."""

@@ -37,7 +37,9 @@ from gateway.envelope import (
     error_headers,
     parse_request,
     result_body,
+    result_headers,
     service_error,
+    trace_in,
 )
 from gateway.errors import InvalidCommand, JournalAway, TransportError
 from gateway.metrics import Metrics
@@ -303,12 +305,13 @@ class Bus:
             id=said.id,
             deadline_at_s=said.deadline_at_s,
             problem=said.problem,
+            trace=trace_in(headers),
         )
 
     def _answer_to(self, reply: str, encoding: Encoding) -> Answer:
         async def answer(result: Result) -> None:
             shown, body = encode_fitting(result, encoding, self._most_bytes)
-            headers = {CONTENT_TYPE_HEADER: str(encoding)} | error_headers(shown)
+            headers = result_headers(shown, encoding) | error_headers(shown)
             await self._reply(reply, body, headers)
 
         return answer
@@ -383,7 +386,7 @@ class Bus:
             return  # it is stored, and told by the journal
         subject = self.subjects.result(result.key.client or "-", result.key.id)
         _, body = encode_fitting(result, self.encoding, self._most_bytes)
-        await self._reply(subject, body, {CONTENT_TYPE_HEADER: str(self.encoding)})
+        await self._reply(subject, body, result_headers(result, self.encoding))
 
     def post_event(self, kind: str, body: dict[str, Json]) -> None:
         """Publish an event soon; dropped while the bus is away."""

@@ -56,7 +56,7 @@ from gateway.core.messages import (
 from gateway.core.search_trade import SearchTrade
 from gateway.envelope import new_id
 from gateway.errors import InvalidCommand, JournalAway
-from gateway.journal.trades import Inheritance, Journal, Sent
+from gateway.journal.trades import WATCHED_S, Inheritance, Journal, Sent
 from gateway.metrics import Metrics
 from gateway.policy import halted, refusal
 from gateway.screening import Screening
@@ -281,6 +281,7 @@ class Commands:
             received_s=received_s,
             received_at_s=received_at_s,
             deadline_s=received_s + left_s,
+            trace=wish.trace,
             work_allowance_s=work_s,
         )
 
@@ -332,7 +333,7 @@ class Commands:
         if command.is_trade and (cause := self._journal.refusal()) is not None:
             return cause
         down_since_s = self._line.down_since_s
-        if down_since_s is not None:
+        if down_since_s is not None and command.received_s < command.deadline_s:
             down_s = command.received_s - down_since_s
             if down_s > self._config.terminal.down_grace_s:
                 message = f"the terminal has not answered for {down_s:.0f} s"
@@ -346,7 +347,11 @@ class Commands:
 
     async def _deny(self, wish: Wish, key: CommandId, cause: Cause, received_at_s: float) -> None:
         result = self._result(
-            key, wish.action, Conclusion(Outcome.DENIED, cause=cause), received_at_s
+            key,
+            wish.action,
+            Conclusion(Outcome.DENIED, cause=cause),
+            received_at_s,
+            trace=wish.trace,
         )
         self._announce(result)
         await wish.answer(result)
@@ -578,6 +583,8 @@ class Commands:
     async def _is_recorded(self, work: _Work) -> bool:
         """Have a trade in the journal before its frame leaves; False when it must not leave."""
         command, exchange = work.command, work.exchange
+        if not self._line.is_usable:
+            return False  # what is recorded and never sent is `unknown` at the existing server
         if not work.recorded:
             assert exchange is not None
             assert exchange.dialect is not None
@@ -683,7 +690,10 @@ class Commands:
         while True:
             await asyncio.sleep(self._config.terminal.watch_interval_s)
             for old in list(self._journal.unknown.values()):
-                if self._line.is_usable and old.key in self._unknown:
+                if old.finished_at_s < time.time() - WATCHED_S:
+                    self._journal.settle(old.key)
+                    self._unknown.pop(old.key, None)
+                elif self._line.is_usable and old.key in self._unknown:
                     await self._look_again(self._unknown[old.key], old)
 
     async def _look_again(self, sent: Sent, old: Result) -> None:
@@ -726,6 +736,7 @@ class Commands:
             command.received_at_s,
             queued_s=taken_at_s - command.received_s,
             channel_s=work.channel_s,
+            trace=command.trace,
         )
         await self._record(command, result, work.answers)
         if result.outcome is Outcome.UNKNOWN and work.exchange and work.exchange.dialect:
@@ -744,6 +755,7 @@ class Commands:
         *,
         queued_s: float = 0.0,
         channel_s: float = 0.0,
+        trace: str | None = None,
     ) -> Result:
         return Result(
             key=key,
@@ -754,6 +766,7 @@ class Commands:
             finished_at_s=time.time(),
             queued_s=queued_s,
             channel_s=channel_s,
+            trace=trace,
         )
 
     async def _record(self, command: Command, result: Result, answers: list[Answer]) -> None:
@@ -771,12 +784,13 @@ class Commands:
         took_s = result.finished_at_s - result.received_at_s
         log.log(
             logging.INFO if result.action.startswith("DO_") else logging.DEBUG,
-            "command_finished id=%s action=%s outcome=%s attempts=%d took_s=%.4f",
+            "command_finished id=%s action=%s outcome=%s attempts=%d took_s=%.4f trace=%s",
             result.key,
             result.action,
             result.outcome,
             result.conclusion.attempts,
             took_s,
+            result.trace,
         )
 
 

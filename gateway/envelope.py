@@ -37,6 +37,7 @@ MAX_DEPTH = 8
 
 ID_HEADER = "Mt4-Id"
 DEADLINE_HEADER = "Mt4-Deadline"
+TRACE_HEADER = "traceparent"
 CONTENT_TYPE_HEADER = "Content-Type"
 ERROR_CODE_HEADER = "Nats-Service-Error-Code"
 ERROR_HEADER = "Nats-Service-Error"
@@ -48,6 +49,7 @@ TIME_PATTERN = re.compile(
 )
 """Less than what ISO 8601 allows and Python reads: no weeks, no half zones."""
 
+TRACE_PATTERN = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 CLIENT_PATTERN = re.compile(r"[a-z0-9-]{1,32}")
 
 
@@ -331,6 +333,18 @@ def error_headers(result: Result) -> dict[str, str]:
         return {}
     code = _ERROR_CODES.get(outcome) or (cause.code if cause else None) or 500
     return service_error(code, cause.message if cause else str(outcome))
+
+
+def trace_in(headers: Mapping[str, str]) -> str | None:
+    """Read the trace that a message belongs to; nonsense is no trace."""
+    trace = headers.get(TRACE_HEADER, "")
+    return trace if TRACE_PATTERN.fullmatch(trace) else None
+
+
+def result_headers(result: Result, encoding: Encoding) -> dict[str, str]:
+    """Return the headers that a result has wherever it is told."""
+    headers = {CONTENT_TYPE_HEADER: str(encoding)}
+    return headers | ({TRACE_HEADER: result.trace} if result.trace else {})
 
 
 def service_error(code: int, text: str) -> dict[str, str]:

@@ -32,7 +32,10 @@ FETCH_S = 1.0
 
 TIMEOUT_S = 1.0
 RETRY_S = 0.5
-"""Pause before a job is tried again that could not be taken just now, and after an error."""
+"""Pause after an error."""
+
+LATER_S = 1.0
+"""When a job is looked at again that could not be taken just now."""
 
 NO_MESSAGES = "408"
 
@@ -186,7 +189,7 @@ class Jobs:
         cause = result.conclusion.cause
         if result.outcome is Outcome.DENIED and cause is not None:
             if cause.code in NOT_NOW:
-                await job.nak(delay=RETRY_S)
+                await job.nak(delay=LATER_S)
                 return
             await self._put_aside(job, cause.name, cause.message)
             await self._publish_denial(result)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 
 from gateway.config import Log
 from gateway.envelope import format_time
+
+_NAMES = re.compile(r"(\w+)=%")
 
 
 class _Text(logging.Formatter):
@@ -21,18 +24,26 @@ class _Text(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """`event` and `key=value` pairs stay in `message`; time, level and source beside it."""
+    """One object a line: `event` and the message's `key=value` pairs, each under its name."""
 
     def format(self, record: logging.LogRecord) -> str:
-        entry = {
-            "time": record.created,
+        entry: dict[str, object] = {
+            "time": format_time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
+        event, _, pairs = str(record.msg).partition(" ")
+        names = _NAMES.findall(pairs)
+        if isinstance(record.args, tuple) and len(names) == len(record.args):
+            entry |= {"event": event, **dict(zip(names, map(_plain, record.args), strict=True))}
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry)
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, bool | int | float | None) else str(value)
 
 
 def configure(settings: Log) -> None:

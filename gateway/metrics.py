@@ -163,6 +163,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call] # the library's gap
         self.catalogue: list[Description] = []
         self.loop_lag_s = 0.0
+        self._was_active = False
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
@@ -337,12 +338,14 @@ class Metrics:
     # Commands
 
     def command_finished(self, result: Result) -> None:
-        """Count a result; its duration carries the command's id as an exemplar."""
+        """Count a result; its duration carries the command's trace, or its id, as an exemplar."""
         self._commands.of(result.action, result.outcome).inc()
         if result.outcome is not Outcome.DENIED:
             self._durations.of(result.action).observe(
                 result.finished_at_s - result.received_at_s,
-                exemplar={"id": str(result.key)[:MAX_EXEMPLAR]},
+                exemplar={"trace_id": result.trace.split("-")[1]}
+                if result.trace
+                else {"id": str(result.key)[:MAX_EXEMPLAR]},
             )
 
     def command_taken(self, lane: Lane, waited_s: float) -> None:
@@ -480,8 +483,10 @@ class Metrics:
 
     def is_active(self, is_active: bool) -> None:
         """Say whether this gateway is the one that trades."""
+        if is_active is not self._was_active:
+            self._transitions.inc()
+        self._was_active = is_active
         self._active.set(is_active)
-        self._transitions.inc()
 
     def epoch_is(self, epoch: int) -> None:
         """Say which term the terminal issued."""

@@ -7,7 +7,7 @@ async with await Mt4Client.connect(client="mybot") as mt4:
 """
 
 from gateway.client.client import Mt4Client
-from gateway.client.errors import ClientError, NoAnswer, NotConnected, NotStored
+from gateway.client.errors import ClientError, NoAnswer, NobodyListens, NotConnected, NotStored
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.core.messages import Outcome
 
@@ -16,6 +16,7 @@ __all__ = [
     "CommandResult",
     "Mt4Client",
     "NoAnswer",
+    "NobodyListens",
     "NotConnected",
     "NotStored",
     "Outcome",

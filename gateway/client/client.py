@@ -25,7 +25,7 @@ from nats.errors import (
 )
 from nats.errors import Error as NatsError
 
-from gateway.client.errors import NoAnswer, NotConnected, NotStored
+from gateway.client.errors import NoAnswer, NobodyListens, NotConnected, NotStored
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.config import without_secret
 from gateway.core.messages import Json
@@ -196,10 +196,12 @@ class Mt4Client:
         body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
         subject = self._subjects.trade(self.client, action)
         async with self._listening(id_) as told:
-            asked = asyncio.ensure_future(self._request(subject, body, timeout_s))
+            asked = asyncio.ensure_future(self._request_until_heard(subject, body, timeout_s))
             try:
                 await asyncio.wait((asked, told), return_when=asyncio.FIRST_COMPLETED)
                 return await (told if told.done() else asked)
+            except NobodyListens:
+                raise
             except NoAnswer as exc:
                 return await self._find_out(exc, timeout_s, told)
             finally:
@@ -232,7 +234,8 @@ class Mt4Client:
         id_ = id_ or new_id()
         body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
         payload = encode(body, Encoding.JSON)
-        said = await self._ask(self._subjects.job(self.client, action), payload, id_, STORED_IN_S)
+        subject = self._subjects.job(self.client, action)
+        said = await self._ask(subject, payload, id_, STORED_IN_S, nobody=NotStored)
         if (error := said.get("error")) is not None:
             raise NotStored(id_, str(error.get("description")))
         return id_
@@ -322,6 +325,20 @@ class Mt4Client:
         """
         return await self._ask(self._subjects.control("status"), b"", "status", timeout_s)
 
+    async def _request_until_heard(
+        self, subject: str, body: dict[str, Json], timeout_s: float
+    ) -> CommandResult:
+        """Ask again while nobody listens, as between two gateways: nobody has heard of it yet."""
+        until_s = time.monotonic() + timeout_s
+        while True:
+            left_s = until_s - time.monotonic()
+            try:
+                return await self._request(subject, body, left_s)
+            except NobodyListens:
+                if left_s < ASK_EVERY_S:
+                    raise
+                await asyncio.sleep(ASK_EVERY_S)
+
     async def _request(
         self, subject: str, body: dict[str, Json], timeout_s: float
     ) -> CommandResult:
@@ -330,7 +347,13 @@ class Mt4Client:
         return CommandResult.read(said)
 
     async def _ask(
-        self, subject: str, payload: bytes, id_: str, timeout_s: float
+        self,
+        subject: str,
+        payload: bytes,
+        id_: str,
+        timeout_s: float,
+        *,
+        nobody: type[NobodyListens | NotStored] = NobodyListens,
     ) -> dict[str, Json]:
         headers = {CONTENT_TYPE_HEADER: str(Encoding.JSON)}
         self._last_error.clear()
@@ -341,7 +364,7 @@ class Mt4Client:
         except _NOT_SENT as exc:
             raise NotConnected("no connection to NATS: the command was not sent") from exc
         except NoRespondersError as exc:
-            raise NoAnswer(id_, f"no gateway listens on {subject}") from exc
+            raise nobody(id_, f"no gateway listens on {subject}") from exc
         except TimeoutError as exc:
             # NATS does not answer a publish that it forbids; it complains beside it.
             said = f"; NATS says {self._last_error[0]}" if self._last_error else ""

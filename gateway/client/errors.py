@@ -3,6 +3,7 @@
 ClientError
 ├── NotConnected   nothing was sent
 ├── NoAnswer       sent, and nobody said what became of it; carries the id to ask again with
+│   └── NobodyListens   nobody was there to hear it
 └── NotStored      a job was refused
 """
 
@@ -23,6 +24,10 @@ class NoAnswer(ClientError):  # noqa: N818 - reads as what it is
     def __init__(self, id_: str, message: str) -> None:
         super().__init__(message)
         self.id = id_
+
+
+class NobodyListens(NoAnswer):
+    """No gateway is there: nobody has heard of the command."""
 
 
 class NotStored(ClientError):  # noqa: N818 - reads as what it is

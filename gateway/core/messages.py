@@ -109,6 +109,7 @@ class Command:
         deadline_s: Nothing is sent at or after it.
         work_allowance_s: How long the terminal may rightly take beyond a round trip (the
             `timeout` of blocking reads).
+        trace: The caller's `traceparent`, passed on to log, result and metrics.
     """
 
     key: CommandId
@@ -122,6 +123,7 @@ class Command:
     received_at_s: float
     deadline_s: float
     work_allowance_s: float = 0.0
+    trace: str | None = None
 
     @property
     def is_trade(self) -> bool:
@@ -232,6 +234,7 @@ class Result:
     finished_at_s: float
     queued_s: float
     channel_s: float
+    trace: str | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -252,6 +255,7 @@ class Wish:
         asker: Who asks, for fairness between askers.
         deadline_at_s: UTC; None when the client gave none.
         problem: What made it unreadable; it is then answered with that and nothing else.
+        trace: `traceparent` of W3C Trace Context.
     """
 
     action: str
@@ -263,6 +267,7 @@ class Wish:
     id: str | None = None
     deadline_at_s: float | None = None
     problem: str | None = None
+    trace: str | None = None
 
 
 class TickMode(StrEnum):

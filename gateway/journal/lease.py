@@ -1,9 +1,10 @@
 """Who is active: the gateway that holds the lease. Others stand by and try to get it.
 
-The lease is a record that vanishes unless it is renewed. It keeps two gateways from getting in
-each other's way; it protects no trade (a gateway may be paused right after it looked): that is
-what the journal's fence and the terminal's epoch do. So a holder stops acting by its own clock,
-a little before the server lets the lease go.
+The lease is a record that vanishes unless it is renewed; where the server forgets to let it
+vanish, as one did that was killed, a standby goes by its own clock. It keeps two gateways from
+getting in each other's way; it protects no trade (a gateway may be paused right after it looked):
+that is what the journal's fence and the terminal's epoch do. So a holder stops acting by its own
+clock, a little before the server lets the lease go.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import time
 from contextlib import suppress
 
-from gateway.errors import JournalAway
+from gateway.errors import JournalAway, StartOver
 from gateway.journal.records import TTL, Records, Superseded, only_if
 from gateway.journal.trades import Fenced
 from gateway.metrics import Metrics
@@ -55,6 +56,8 @@ class Lease:
         self._ttl_s = ttl_s
         self._sequence = 0
         self._good_until_s = float("-inf")
+        self._seen = -1
+        self._seen_at_s = 0.0
 
     def is_held(self) -> bool:
         """Tell whether it certainly has not run out."""
@@ -68,19 +71,37 @@ class Lease:
 
     async def _try(self) -> bool:
         try:
-            await self._put(0)
+            sequence = await self._free()
+            if sequence is not None:
+                await self._put(sequence)
         except Superseded:
             return False
         except JournalAway as exc:
             log.warning("lease_not_asked cause=%s", exc)
             return False
-        return True
+        return sequence is not None
+
+    async def _free(self) -> int | None:
+        """Return the record that a free lease follows on; None while it is held.
+
+        One that nobody has renewed for its whole life, by our own clock, is free as well: a
+        server that was killed may keep it for ever.
+        """
+        record = await self._records.read(self._subject)
+        if record is None:
+            return 0
+        sequence, now_s = record.seq or 0, time.monotonic()
+        if sequence != self._seen:
+            self._seen, self._seen_at_s = sequence, now_s
+        ttl_s = float((record.headers or {}).get(TTL, "0s").removesuffix("s"))
+        return sequence if now_s > self._seen_at_s + max(ttl_s, self._ttl_s) else None
 
     async def keep(self) -> None:
         """Renew it until cancelled.
 
         Raises:
             Fenced: Another gateway has it.
+            StartOver: The journal is gone; the next turn finds out what that means.
         """
         is_failing = False
         while True:
@@ -92,6 +113,8 @@ class Lease:
                 if not is_failing:
                     log.warning("lease_not_renewed cause=%s", exc)
                 is_failing = True
+                if await self._records.is_gone():
+                    raise StartOver("the journal's stream has been deleted") from exc
             else:
                 if is_failing:
                     log.info("lease_renewed holder=%s", self._holder)

@@ -18,7 +18,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from gateway.errors import GatewayError, JournalAway
 
-TIMEOUT_S = 1.0
+TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 10.0
 READ_AT_ONCE = 256
 WRONG_LAST_SEQUENCE = 10071
@@ -65,7 +65,9 @@ class Records:
             raise JournalAway("no connection to NATS")
         return self._client.jetstream(timeout=timeout_s)
 
-    async def write(self, subject: str, body: bytes, headers: Mapping[str, str]) -> int:
+    async def write(
+        self, subject: str, body: bytes, headers: Mapping[str, str], timeout_s: float = TIMEOUT_S
+    ) -> int:
         """Store a record in the place of the last one of its subject; return its sequence.
 
         Raises:
@@ -76,7 +78,7 @@ class Records:
             raise JournalAway("no connection to NATS")
         try:
             answer = await self._client.request(
-                subject, body, timeout=TIMEOUT_S, headers=dict(headers)
+                subject, body, timeout=timeout_s, headers=dict(headers)
             )
             said = json.loads(answer.data)
         except (NatsError, TimeoutError, ValueError) as exc:
@@ -111,6 +113,16 @@ class Records:
             await self._jetstream().delete_msg(self._stream, sequence)
         except (NatsError, APIError, TimeoutError) as exc:
             raise JournalAway(f"JetStream does not answer: {exc!r}") from exc
+
+    async def is_gone(self) -> bool:
+        """Tell whether the stream has certainly been deleted."""
+        try:
+            await self._jetstream().stream_info(self._stream)
+        except NotFoundError:
+            return True
+        except (NatsError, APIError, TimeoutError, JournalAway):
+            return False
+        return False
 
     async def subjects(self, pattern: str) -> set[str]:
         """Name every subject that has a record; the server tells them in pages.

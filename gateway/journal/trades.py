@@ -15,7 +15,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from gateway.actions import ACTIONS
@@ -37,10 +37,12 @@ from gateway.envelope import (
     encoding_of,
     format_time,
     parse_time,
+    result_headers,
     result_of,
+    trace_in,
 )
 from gateway.errors import JournalAway, StartOver
-from gateway.journal.records import TTL, Records, Superseded, only_if
+from gateway.journal.records import TIMEOUT_S, TTL, Records, Superseded, only_if
 from gateway.journal.streams import DAY_S
 from gateway.metrics import Metrics
 from gateway.policy import Halt
@@ -48,8 +50,8 @@ from gateway.subjects import Subjects
 
 log = logging.getLogger(__name__)
 
-RETRY_S = 0.1
-LONGEST_RETRY_S = 1.0
+RETRY_S = 0.2
+LONGEST_PATIENCE_S = 16.0
 WATCHED_S = float(DAY_S)
 """How long an unknown trade may still be replaced by what was proved."""
 
@@ -138,7 +140,8 @@ class JetStreamJournal:
 
     Attributes:
         halted: Why trading is stopped; None while it is not.
-        sequence: The highest that this gateway knows to be given out.
+        mark: How many trades were ever recorded as sent, as far as that is acknowledged; the
+            terminal's ledger remembers it.
         went_back: That the journal knows less than it once did, in words; None if it does not.
         term: Counts the gateways that took over; 0 before this one has.
     """
@@ -162,7 +165,9 @@ class JetStreamJournal:
         self._metrics = metrics
         self._holds_lease = holds_lease
         self.term = 0
-        self.sequence = 0
+        self.mark = 0
+        self._counted = 0
+        self._kept_mark = 0
         self.went_back: str | None = None
         self._forgiven = 0
         self._told = 0
@@ -183,15 +188,22 @@ class JetStreamJournal:
         """
         subject = f"{self._subjects.journal_base}.term"
         last = await self._records.read(subject)
-        self.term = (json.loads(last.data or b"")["term"] if last else 0) + 1
-        body = {"term": self.term, "gateway": gateway, "at": format_time(time.time())}
+        said = json.loads(last.data or b"") if last else {"term": 0, "mark": 0}
+        for name in ("sent.>", "mark"):
+            latest = await self._records.read(f"{self._subjects.journal_base}.{name}")
+            marks = [said["mark"], json.loads(latest.data or b"")["mark"] if latest else 0]
+            said["mark"] = max(marks)
+        self.mark = self._kept_mark = said["mark"]
+        self._counted = self.mark
+        self.term = said["term"] + 1
+        at = format_time(time.time())
+        body = {"term": self.term, "mark": self.mark, "gateway": gateway, "at": at}
         try:
             sequence = await self._records.write(
                 subject, json.dumps(body).encode(), only_if((last.seq or 0) if last else 0)
             )
         except Superseded as exc:
             raise Fenced("another gateway is taking over") from exc
-        self.sequence = sequence
         self._fence = only_if(sequence, subject)
         inheritance = await self._inherit()
         halt = await self._records.read(f"{self._subjects.journal_base}.halt")
@@ -251,6 +263,8 @@ class JetStreamJournal:
         """
         if (entry := self._lately.get(key)) is not None:
             return entry
+        if self._fence is None:
+            raise JournalAway("this gateway has no journal now")
         if key not in self._stored:
             return None
         entry = await self._fetch(key)
@@ -264,7 +278,7 @@ class JetStreamJournal:
             return None
         headers, data = record.headers or {}, record.data or b""
         body = decode_published(data, encoding_of(data, headers.get(CONTENT_TYPE_HEADER)))
-        result = result_of(body)
+        result = replace(result_of(body), trace=trace_in(headers))
         return Entry(headers.get(DIGEST_HEADER, ""), result.action, result)
 
     # ---- writing ------------------------------------------------------------------------
@@ -299,14 +313,18 @@ class JetStreamJournal:
         """
         key = sent.command.key
         subject = self._subjects.sent(str(key.client), key.id)
+        self._counted += 1
+        mark = self._counted
+        body = sent_body(sent) | {"mark": mark}
         try:
-            await self._write(subject, json.dumps(sent_body(sent)).encode(), self._ttl)
+            await self._write(subject, json.dumps(body).encode(), self._ttl)
         except JournalAway as exc:
             if not self._is_away:
                 log.warning("journal_away id=%s cause=%s", key, exc)
             self._is_away = True
         else:
             self._is_away = False
+            self.mark = mark
         return not self._is_away
 
     async def finished(self, command: Command, result: Result) -> None:
@@ -317,8 +335,8 @@ class JetStreamJournal:
         """
         subject = self._subjects.stored_result(str(command.key.client), command.key.id)
         shown, body = encode_fitting(result, self._encoding, self._records.most_bytes)
-        headers = self._ttl | {
-            CONTENT_TYPE_HEADER: str(self._encoding),
+        headers = self._ttl | result_headers(shown, self._encoding)
+        headers |= {
             DIGEST_HEADER: command.digest,
             OUTCOME_HEADER: str(shown.outcome),
         }
@@ -331,23 +349,30 @@ class JetStreamJournal:
             self.unknown[command.key] = result
 
     async def _write_until_stored(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
-        pause_s = RETRY_S
+        """Try again until it is stored, each time with more patience: the server may be slow."""
+        patience_s = TIMEOUT_S
         try:
             while True:
                 try:
-                    await self._write(subject, body, headers)
+                    await self._write(subject, body, headers, patience_s)
                 except JournalAway as exc:
                     if subject not in self._unstored:
                         log.warning("result_waits subject=%s cause=%s", subject, exc)
                     self._unstored.add(subject)
                 else:
                     return
-                await asyncio.sleep(pause_s)
-                pause_s = min(LONGEST_RETRY_S, pause_s * 2)
+                await asyncio.sleep(RETRY_S)
+                patience_s = min(LONGEST_PATIENCE_S, patience_s * 2)
         finally:
             self._unstored.discard(subject)
 
-    async def _write(self, subject: str, body: bytes, headers: Mapping[str, str]) -> None:
+    async def _write(
+        self,
+        subject: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        timeout_s: float = TIMEOUT_S,
+    ) -> None:
         """Store a record under the fence.
 
         Raises:
@@ -358,8 +383,9 @@ class JetStreamJournal:
             raise JournalAway("there is no journal")
         started_s = time.perf_counter()
         try:
-            self.sequence = await self._records.write(subject, body, {**headers, **self._fence})
+            await self._records.write(subject, body, {**headers, **self._fence}, timeout_s)
         except Superseded as exc:
+            self._fence = None
             raise Fenced(f"term {self.term} is over: another gateway has taken over") from exc
         self._metrics.journal_written(time.perf_counter() - started_s)
 
@@ -394,16 +420,28 @@ class JetStreamJournal:
 
     # ---- a journal that went back in time -----------------------------------------------
 
-    def ledger_knows(self, sequence: int) -> None:
+    async def keep_mark(self) -> None:
+        """Write the mark down where it does not age, unlike the trades that it counts.
+
+        Raises:
+            JournalAway: It could not be stored.
+        """
+        if self.mark != self._kept_mark:
+            mark = self.mark
+            body = json.dumps({"mark": mark}).encode()
+            await self._write(f"{self._subjects.journal_base}.mark", body, {})
+            self._kept_mark = mark
+
+    def ledger_knows(self, mark: int) -> None:
         """Compare with what the terminal's ledger was told: it never forgets."""
-        self._told = sequence
-        if sequence <= max(self.sequence, self._forgiven) or self._fence is None:
+        self._told = mark
+        if mark <= max(self.mark, self._forgiven) or self._fence is None:
             return
         self.went_back = (
-            f"the journal went back in time: it is at {self.sequence}, and the terminal was told "
-            f"of {sequence}; look at what is open, purge old jobs, then `mt4-gateway resume`"
+            f"the journal went back in time: it knows of {self.mark} trades, and the terminal of "
+            f"{mark}; look at what is open, purge old jobs, then `mt4-gateway resume`"
         )
-        log.error("journal_went_back sequence=%d told=%d", self.sequence, sequence)
+        log.error("journal_went_back mark=%d told=%d", self.mark, mark)
 
 
 def _no_journal(message: str) -> Cause:
@@ -429,6 +467,7 @@ def sent_body(sent: Sent) -> dict[str, Json]:
         "ledger": sent.ledger,
         "raw": sent.wants_raw,
         "notes": list(sent.notes),
+        "trace": command.trace,
     }
 
 
@@ -448,6 +487,7 @@ def sent_of(key: CommandId, body: Mapping[str, Json]) -> Sent:
         received_s=received_at_s + to_monotonic_s,
         received_at_s=received_at_s,
         deadline_s=parse_time(body["deadline_at"]) + to_monotonic_s,
+        trace=body.get("trace"),
     )
     dialect = Dialect(body["dialect"])
     return Sent(command, dialect, body["ledger"], body["raw"], tuple(body["notes"]))

@@ -10,10 +10,12 @@ from gateway.sim.bridge_reads import BRIDGE_READS, BridgeTerminal
 from gateway.sim.decision import TRADES, Decision
 from gateway.sim.desk import Desk
 from gateway.sim.frames import (
+    MAX_JOURNAL,
     Fence,
     echoed_keys,
     fenced_body,
     is_from_gateway,
+    is_journal,
     parse_request,
 )
 from gateway.sim.ledger import Ledger, LedgerWriteError
@@ -145,15 +147,23 @@ class BridgeDialect:
         """Return what the program remembers."""
         return self._ledger
 
-    def claim(self) -> None:
+    def claim(self, journal: Json) -> None:
         """Issue a new epoch to the gateway that takes over.
 
+        Args:
+            journal: The highest sequence that its journal has given out.
+
         Raises:
-            Refused: Plain clients may trade here, or the epoch could not be stored.
+            Refused: `journal` is no sequence, plain clients may trade here, or the epoch could
+                not be stored.
         """
+        if not is_journal(journal):
+            message = f'Param "journal" is not an integer from 0 to {MAX_JOURNAL}.'
+            raise Refused(fenced_body(Fence.BAD_REQUEST, message))
         if self._plain_clients is PlainClients.TRADE:
             message = "Plain clients may trade here; a gateway may not take over."
             raise Refused(fenced_body(Fence.PLAIN_CLIENTS, message))
+        self._ledger.learn_journal(int(str(journal)))
         try:
             self._ledger.claim_epoch()
         except LedgerWriteError as error:

@@ -46,14 +46,14 @@ class BridgeProgram(Protocol):
     def ledger(self) -> Ledger:
         """Return what the program remembers."""
 
-    def claim(self) -> None:
-        """Issue a new epoch."""
+    def claim(self, journal: Json) -> None:
+        """Issue a new epoch to a gateway that tells how far its journal has come."""
 
 
 def hello(program: BridgeProgram, params: Params) -> Body:
     """Answer HELLO, with a new epoch if the gateway claims one."""
     if params.flag("claim"):
-        program.claim()
+        program.claim(params.raw("journal", 0))
     platform, terminal = program.platform, program.terminal
     return success(
         {
@@ -64,6 +64,7 @@ def hello(program: BridgeProgram, params: Params) -> Body:
             "session": terminal.session,
             "ledger": program.ledger.uid,
             "epoch": program.ledger.epoch,
+            "journal": program.ledger.journal,
             "account": account_record(platform),
             "tick_endpoint": terminal.tick_endpoint,
             "broker_offset_s": platform.broker_offset_s,

@@ -106,6 +106,7 @@ class Decision:
 
     def _doubt_other_ledger(self, frame: Frame) -> Body | None:
         if frame.ledger == self._ledger.uid:
+            self._ledger.learn_journal(frame.journal)  # from a gateway that may act here
             return None
         return _doubtful(failure("This terminal has another ledger."))
 

@@ -17,6 +17,7 @@ DIGEST_CHARACTERS = 32
 TOKEN_CHARACTERS = 14
 BASE32 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 MAX_REQUEST_BYTES = 65_536
+MAX_JOURNAL = 2**53
 MAX_DEPTH = 32
 _INT64 = 2**63
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*"')
@@ -61,6 +62,7 @@ class Frame:
     seq: int
     ledger: str
     not_after_ms: int
+    journal: int
     values: Mapping[str, Json]
 
     @property
@@ -89,15 +91,16 @@ def is_from_gateway(values: Mapping[str, Json]) -> bool:
 
 def read_frame(values: Mapping[str, Json]) -> Frame | str:
     """Return the frame, or what is wrong with its bridge keys."""
+    keys = {**_DEFAULTS, **values}
     for key, is_right in _BRIDGE_KEYS.items():
-        if key not in values or not is_right(values[key]):
+        if key not in keys or not is_right(keys[key]):
             return f'Param "{key}" is missing or of a wrong type.'
 
     def text(key: str) -> str:
-        return str(values[key])
+        return str(keys[key])
 
     def number(key: str) -> int:
-        return int(str(values[key]))
+        return int(str(keys[key]))
 
     return Frame(
         action=text("action"),
@@ -109,6 +112,7 @@ def read_frame(values: Mapping[str, Json]) -> Frame | str:
         seq=number("seq"),
         ledger=text("ledger"),
         not_after_ms=number("not_after"),
+        journal=number("journal"),
         values=values,
     )
 
@@ -127,6 +131,11 @@ def is_token(comment: str) -> bool:
     """Tell whether a comment begins with a command's token: `~` and 13 characters of base32."""
     token = comment[:TOKEN_CHARACTERS]
     return len(token) == TOKEN_CHARACTERS and token[0] == "~" and set(token[1:]) <= BASE32
+
+
+def is_journal(value: Json) -> bool:
+    """Tell whether a value can be a sequence of a gateway's journal; 0 is before the first."""
+    return _is_integer(value) and 0 <= int(str(value)) <= MAX_JOURNAL
 
 
 def _finite(text: str) -> float:
@@ -195,4 +204,6 @@ _BRIDGE_KEYS = {
     "seq": _is_integer,
     "ledger": _is_text,
     "not_after": _is_integer,
+    "journal": is_journal,
 }
+_DEFAULTS: Mapping[str, Json] = {"journal": 0}

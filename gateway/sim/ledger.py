@@ -54,6 +54,7 @@ class Ledger:
     Attributes:
         uid: Names this ledger; another file has another name.
         epoch: The right to act that was issued last, 0 before the first.
+        journal: The highest sequence of a gateway's journal that it was told.
         safe_mode: Why the ledger cannot be trusted, None while it can.
     """
 
@@ -85,6 +86,7 @@ class Ledger:
         """
         self.path = path
         self.epoch = 0
+        self.journal = 0
         self.uid = ""
         self.safe_mode: str | None = None
         self.entries: dict[str, Entry] = {}
@@ -106,13 +108,20 @@ class Ledger:
         self._file.close()
         self._lock.release()
 
+    def learn_journal(self, sequence: int) -> None:
+        """Keep how far a gateway's journal has come, if it is further than was known.
+
+        In memory alone until the next `epoch` or `started` line.
+        """
+        self.journal = max(self.journal, sequence)
+
     def claim_epoch(self) -> int:
         """Issue the next epoch and make it durable.
 
         Raises:
             LedgerWriteError: It could not be stored; nobody has it.
         """
-        self._append({"kind": "epoch", "epoch": self.epoch + 1})
+        self._append({"kind": "epoch", "epoch": self.epoch + 1, "journal": self.journal})
         self.epoch += 1
         return self.epoch
 
@@ -123,7 +132,10 @@ class Ledger:
             LedgerWriteError: The line did not reach the file; the ledger is in safe mode and
                 knows no more than before.
         """
-        self._append(_line_object(entry))
+        line = _line_object(entry)
+        if entry.kind is EntryKind.STARTED:
+            line["journal"] = self.journal
+        self._append(line)
         self.remember(entry)
         if len(self.entries) >= self._capacity:
             self.safe_mode = f"full: {len(self.entries)} commands"
@@ -179,6 +191,7 @@ class Ledger:
             self.safe_mode = f"line of another version: {error}"
 
     def _apply(self, line: Body, login: int, server: str) -> None:
+        self.learn_journal(int(str(line.get("journal", 0))))  # lines of old programs have none
         match line.get("kind"):
             case "ledger":
                 self.uid = str(line["uid"])

@@ -19,6 +19,9 @@ class Params(Protocol):
     def has(self, key: str) -> bool:
         """Tell whether the parameter is there and not null."""
 
+    def raw(self, key: str, default: Json) -> Json:
+        """Return what stands there, be it null, or the default if nothing does."""
+
     def text(self, key: str) -> str:
         """Return a required string."""
 
@@ -44,6 +47,9 @@ class _Parameters:
 
     def has(self, key: str) -> bool:
         return self._values.get(key) is not None
+
+    def raw(self, key: str, default: Json) -> Json:
+        return self._values.get(key, default)
 
     def _required(self, key: str) -> Json:
         value = self._values.get(key)

@@ -60,7 +60,7 @@ class Fence:
 
     Attributes:
         not_after_ms: The command's deadline on the terminal's monotonic clock.
-        journal: The highest sequence of our journal, for the ledger to remember.
+        journal: How many trades our journal has recorded as sent, for the ledger to remember.
     """
 
     session: str

@@ -92,11 +92,11 @@ class JournalMark(Protocol):
     """How far our journal has come, as this gateway and the terminal's ledger know it."""
 
     @property
-    def sequence(self) -> int:
-        """Return the highest sequence that the journal has given out."""
+    def mark(self) -> int:
+        """Return how many trades the journal has ever recorded as sent."""
 
-    def ledger_knows(self, sequence: int) -> None:
-        """Take in the highest that the ledger was told; no trade has been sent since."""
+    def ledger_knows(self, mark: int) -> None:
+        """Take in the highest mark that the ledger was told."""
 
 
 class Line:
@@ -155,8 +155,8 @@ class Line:
         return self._asked.action if self._asked and self._listener else None
 
     @property
-    def _journal_sequence(self) -> int:
-        return self._journal.sequence if self._journal is not None else 0
+    def _mark(self) -> int:
+        return self._journal.mark if self._journal is not None else 0
 
     def open(self) -> None:
         """Start connecting. `keep` must run as well."""
@@ -242,16 +242,22 @@ class Line:
             if request.dialect not in (None, self.session.dialect):
                 return False  # meant for a terminal of another kind than the one that is here
             if request.dialect is Dialect.BRIDGE and request.purpose in FENCED:
-                fence = self.session.fence(command, now_s, self._journal_sequence)
+                fence = self.session.fence(command, now_s, self._mark)
                 if fence is None:
-                    self._clock_is_wanted = True
-                    self._attention.set()
+                    self._want_what_a_fence_needs()
                     return False
         correlation = self._channel.begin(request, now_s)
         if self._wire.send(correlation, encode(request, self.session.dialect, fence)):
             return True
         self._channel.withdraw(correlation)
         return False
+
+    def _want_what_a_fence_needs(self) -> None:
+        if not self.session.epoch and self._claims():
+            self.session.forget()  # it was greeted when there was no right to claim it
+            self._announce()
+        self._clock_is_wanted = True
+        self._attention.set()
 
     def _framed(self, correlation: bytes, body: bytes) -> None:
         """Take in one frame from the terminal."""
@@ -375,7 +381,7 @@ class Line:
         else:
             params: dict[str, Json] = {"claim": claim, "gateway": "mt4-gateway"}
             if claim:
-                params["journal"] = self._journal_sequence
+                params["journal"] = self._mark
             reply = await self._ask(Purpose.HELLO, "HELLO", params)
             greeting = read_greeting(reply) if reply else None
         if reply is None or greeting is None:

@@ -32,7 +32,7 @@ class Greeting:
     """What a terminal said of itself when it was greeted.
 
     Attributes:
-        journal: The highest sequence of the gateways' journal that its ledger was told.
+        journal: The highest mark of the gateways' journal that its ledger was told.
     """
 
     dialect: Dialect

@@ -131,7 +131,11 @@ class Day:
             "expiration": self._one_of(0, 1_600_100_000, 1, None),
         }
         request |= self._some(optional, 0.25, always=("price",) if kind > 1 else ())
-        yield Step("ask", name, request)
+        yield Step("ask", name, request, self._told())
+
+    def _told(self) -> Body:
+        """Return how far the gateway's journal has come, where the frame says so."""
+        return self._some({"journal": self._chance.randrange(1000)}, 0.3)
 
     def _some(self, optional: Body, share: float, always: tuple[str, ...] = ()) -> Body:
         return {
@@ -167,13 +171,13 @@ class Day:
             "DO_ORDER_DELETE": {"close_if_opened": self._one_of(True, False)},
         }[action]
         request = {"action": action, "ticket": self._ticket()} | self._some(optional, 0.35)
-        yield Step("ask", self._new_name(), request)
+        yield Step("ask", self._new_name(), request, self._told())
 
     def _again(self) -> Iterator[Step]:
         if not self._names:
             return
         name = self._chance.choice(self._names[-10:])
-        keys: Body = {"attempt": self._one_of(1, 1, 2, 2, 3)}
+        keys: Body = {"attempt": self._one_of(1, 1, 2, 2, 3)} | self._told()
         if self._chance.random() < 0.1:
             keys["digest"] = "0" * 32
         if self._chance.random() < 0.1:
@@ -205,6 +209,9 @@ class Day:
             {"id": "/a"},
             {"id": "a/"},
             {"session": None},
+            {"session": "s0", "journal": 10**6},
+            {"journal": -1},
+            {"journal": "1"},
         )
         name = self._new_name()
         request = {

@@ -44,7 +44,7 @@ READS: list[Body] = [
         "argv": ["EURUSD", 1, 14, 0, 0, 0, 0],
         "timeout": 200,
     },
-    {"action": "HELLO", "gateway": "fuzz", "claim": False},
+    {"action": "HELLO", "gateway": "fuzz", "claim": False, "journal": 5},
     {"action": "PING"},
     {"action": "GET_SERVER_TIME"},
     {"action": "GET_TERMINAL_INFO"},
@@ -141,6 +141,7 @@ class Noise:
             "seq": self._seq,
             "ledger": LEDGER.decode(),
             "not_after": 10**15,
+            "journal": self._seq,
         }
 
     def _spoiled(self, encoded: bytes) -> bytes:

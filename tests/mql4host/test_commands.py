@@ -171,6 +171,7 @@ def test_hello_tells_who_the_terminal_is(
         ({"ledger": 1}, "bad_request"),
         ({"not_after": "1"}, "bad_request"),
         ({"epoch": "1"}, "bad_request"),
+        ({"journal": -1}, "bad_request"),
     ],
 )
 def test_a_wrong_frame_is_fenced(shared: Shared, name: str, wrong: Body, reason: str) -> None:

@@ -49,12 +49,13 @@ def expected_answer(content: bytes, go_on_every: int) -> str:
     lines = [decode_line(line) for line in content.splitlines(keepends=True)]
     known = [line for line in lines if line is not None]
     if not known:
-        return "the first line is missing|0|"
+        return "the first line is missing|0,0|"
     epoch = max([0, *(int(str(line["epoch"])) for line in known if line["kind"] == "epoch")])
+    journal = max(int(str(line.get("journal", 0))) for line in known)
     kinds = {str(line["id"]): str(line["kind"]) for line in known if "id" in line}
     listed = "".join(f"{name.removeprefix('test/')}={kind} " for name, kind in kinds.items())
-    written_on = f"||{epoch + 1}" if len(content) % go_on_every == 0 else ""
-    return f"|{epoch}|{listed}{written_on}"
+    written_on = f"||{epoch + 1},{journal}" if len(content) % go_on_every == 0 else ""
+    return f"|{epoch},{journal}|{listed}{written_on}"
 
 
 def test_lines_are_as_the_protocol_says(
@@ -74,8 +75,10 @@ def test_lines_are_as_the_protocol_says(
         if line["kind"] in FINAL_KINDS:
             assert {"id", "attempt", "digest"} <= line.keys()
         if line["kind"] == "started":
-            assert {"id", "attempt", "digest", "token", "action"} <= line.keys()
+            assert {"id", "attempt", "digest", "token", "action", "journal"} <= line.keys()
             assert token(str(line["id"])) == line["token"]
+        if line["kind"] == "epoch":
+            assert {"epoch", "journal"} <= line.keys()
 
 
 def assert_cuts(content: bytes, probe: Path, folder: Path, go_on_every: int = 1) -> None:
@@ -91,8 +94,16 @@ def assert_cuts(content: bytes, probe: Path, folder: Path, go_on_every: int = 1)
 def test_every_cut_leaves_what_was_flushed(programs: dict[str, Path], tmp_path: Path) -> None:
     """A ledger of every kind of line, as short as can be, cut at every byte."""
     lines: list[Body] = [
-        {"kind": "epoch", "epoch": 7},
-        {"kind": "started", "id": "test/a1", "attempt": 1, "digest": "d", "token": "t"},
+        {"kind": "epoch", "epoch": 6},
+        {"kind": "epoch", "epoch": 7, "journal": 2},
+        {
+            "kind": "started",
+            "id": "test/a1",
+            "attempt": 1,
+            "digest": "d",
+            "token": "t",
+            "journal": 4,
+        },
         {"kind": "done", "id": "test/a1", "attempt": 1, "digest": "d", "reply": {"response": 1}},
         {"kind": "sealed", "id": "test/a2", "attempt": 1, "digest": "d"},
         {"kind": "doubt", "id": "test/a3", "attempt": 1, "digest": "d", "reply": {}},
@@ -168,13 +179,14 @@ def test_a_ledger_of_the_simulator_is_understood(programs: dict[str, Path], tmp_
             "digest": "d",
             "token": "",
             "action": "x",
+            "journal": 2**53,
         },
         {"kind": "sealed", "id": "test/a2", "attempt": 1, "digest": "d"},
     )
 
     (answer,) = ask_probe(programs["Probe"], tmp_path / "probe", "ledgers", [content])
 
-    assert b"|7|a1=started a2=sealed ||8" == answer
+    assert b"|7,9007199254740992|a1=started a2=sealed ||8,9007199254740992" == answer
 
 
 @pytest.mark.parametrize(
@@ -369,6 +381,26 @@ def test_old_commands_are_forgotten_to_make_room(
     assert young["response"] == client.resolve("young")["response"]
     client = restarted(commands, connect)
     assert young["response"] == client.resolve("young")["response"]
+
+
+def test_a_rewrite_keeps_how_far_the_journal_had_come(
+    commands: HostedExpert, server: BrokerServer, connect: Connect
+) -> None:
+    """Also where the one line that told it is dropped, and the gateway tells less since."""
+    commands.inputs["LedgerMaxCommands"] = 100
+    client = restarted(commands, connect)
+    assert "done" == client.buy("far", journal=41)["state"]
+    for i in range(60):
+        client.buy(f"old{i}", lots=-1, journal=7)
+    now_s = server.utc_s() + 31 * DAY_S
+    server.utc_s = lambda: now_s
+
+    client = restarted(commands, connect)
+
+    assert any("ledger_rewritten" in line for line in commands.log)
+    assert "not_seen" == client.resolve("far")["state"]
+    assert 41 == client.hello["journal"]
+    assert 41 == restarted(commands, connect).hello["journal"]
 
 
 @pytest.mark.parametrize("left", ["old", "old and new", "all three"])

@@ -12,6 +12,7 @@ from docs import generate
 from gateway.actions import ACTIONS, Action
 from gateway.config import Config
 from gateway.metrics import Metrics
+from tests.support.syntax import parse
 
 # The public contract: dashboards, alerts and other people's rules hold on to these names.
 METRICS = {
@@ -67,7 +68,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def _causes() -> Iterator[tuple[str, int | None, str]]:
     """Find every `Cause(Source.X, code, "NAME", ...)` in the code."""
     for path in (ROOT / "gateway").rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
                 continue
             if node.func.id != "Cause" or not isinstance(node.args[2], ast.Constant):

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.syntax import parse
+
 ROOT = Path(__file__).resolve().parents[2]
 
 ANYTHING = frozenset({"gateway"})
@@ -182,7 +184,7 @@ def row_of(module: str) -> str:
 def imports_of(path: str, source: str) -> Iterator[Import]:
     """List every import of one file, wherever in the file it stands."""
     package = Path(path).parent.parts
-    for node in ast.walk(ast.parse(source, path)):
+    for node in ast.walk(parse(source, path)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(path, node.lineno, alias.name)

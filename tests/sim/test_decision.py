@@ -87,6 +87,9 @@ WRONG: list[tuple[str, Any]] = [
     ("seq", 1.5),
     ("ledger", None),
     ("not_after", "soon"),
+    ("journal", None),
+    ("journal", -1),
+    ("journal", 2**53 + 1),
 ]
 
 

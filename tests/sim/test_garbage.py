@@ -24,7 +24,7 @@ KEYS = [
     *("symbol", "order_type", "lots", "comment", "price", "slippage", "sl", "tp", "sl_points"),
     *("tp_points", "magic_number", "expiration", "ticket", "close_if_opened", "names", "side"),
     *("timeframe", "limit", "timeout", "indicator", "argv", "property_id", "property_name"),
-    *("symbols", "property", "claim"),
+    *("symbols", "property", "claim", "journal"),
 ]
 # A sound order with a few odd values in it comes further than nonsense alone.
 ORDER = {"symbol": "EURUSD", "order_type": 2, "lots": 0.1, "price": 1.1, "comment": TOKEN}
@@ -32,7 +32,7 @@ PARAMS = st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4).map(lambda o
 NO_TEXT = VALUES.filter(lambda value: not isinstance(value, str))
 NO_INTEGER = VALUES.filter(lambda value: not isinstance(value, int) or isinstance(value, bool))
 WRONG_KEY = st.tuples(st.sampled_from(["id", "digest", "session", "ledger"]), NO_TEXT) | st.tuples(
-    st.sampled_from(["attempt", "epoch", "seq", "not_after"]), NO_INTEGER
+    st.sampled_from(["attempt", "epoch", "seq", "not_after", "journal"]), NO_INTEGER
 )
 ENOUGH = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

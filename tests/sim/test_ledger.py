@@ -52,6 +52,34 @@ def test_entries_and_epoch_survive_a_restart(filled: Path) -> None:
     assert expected == kinds
 
 
+def test_highest_journal_survives_a_restart(path: Path) -> None:
+    """A `started` line tells it as an `epoch` line does; a lower number takes nothing back."""
+    ledger = open_ledger(path)
+    ledger.learn_journal(7)
+    ledger.claim_epoch()
+    ledger.learn_journal(9)
+    ledger.learn_journal(8)
+    ledger.store(entry(EntryKind.STARTED, "a/1", token=TOKEN, action="DO_ORDER_SEND"))
+    ledger.close()
+    told = [decode_line(line) or {} for line in path.read_bytes().splitlines(keepends=True)]
+    reopened = open_ledger(path)
+    reopened.close()
+
+    assert [7, 9] == [line["journal"] for line in told if "journal" in line]
+    assert reopened.journal == 9
+
+
+def test_ledger_of_an_old_program_was_told_no_journal(path: Path) -> None:
+    """Its lines lack the number, and are whole all the same."""
+    open_ledger(path).close()
+    with path.open("ab") as file:
+        file.write(encode_line({"kind": "epoch", "epoch": 3}))
+    ledger = open_ledger(path)
+    ledger.close()
+
+    assert (3, 0, None) == (ledger.epoch, ledger.journal, ledger.safe_mode)
+
+
 def test_stored_reply_comes_back_unchanged(filled: Path) -> None:
     """A replay answers exactly what was answered first."""
     ledger = open_ledger(filled)

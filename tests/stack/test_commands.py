@@ -271,3 +271,39 @@ async def test_existing_servers_empty_list_is_a_list(nats_server: NatsServer) ->
     """It writes `{}` for no orders."""
     async with Stack(nats_server.url, EXISTING_SERVER) as stack:
         assert [] == await stack.client.orders()
+
+
+async def test_trace_of_the_caller_is_passed_on(nats_server: NatsServer) -> None:
+    """Into the reply, the published result, what is stored, the log and the exemplar."""
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with Stack(nats_server.url) as stack:
+        connection = stack.client.connection
+        published: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+
+        async def note(msg: Msg) -> None:
+            published.set_result(msg)
+
+        await connection.subscribe("mt4.demo.result.tester.traced", cb=note)
+        body = {
+            "id": "traced",
+            "deadline": format_time(time.time() + 5),
+            "symbol": "EURUSD",
+            "order_type": 0,
+            "lots": 0.1,
+        }
+        reply = await connection.request(
+            "mt4.demo.trade.tester.DO_ORDER_SEND",
+            json.dumps(body).encode(),
+            timeout=5,
+            headers={"traceparent": trace},
+        )
+        told = await asyncio.wait_for(published, 5)
+        stored = await connection.jetstream().get_last_msg(
+            "mt4j_demo", "mt4j.demo.sent.tester.traced"
+        )
+        page, _ = stack.app.metrics.render("application/openmetrics-text")
+
+        assert trace == (reply.headers or {})["traceparent"]
+        assert trace == (told.headers or {})["traceparent"]
+        assert trace == json.loads(stored.data or b"")["trace"]
+        assert 'trace_id="4bf92f3577b34da6a3ce929d0e0e4736"' in page.decode()

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -200,8 +201,8 @@ async def test_halt_outlives_the_gateway(nats_server: NatsServer) -> None:
 async def test_nothing_accepted_before_a_halt_is_sent_after_it(nats_server: NatsServer) -> None:
     """What waits in the lanes is denied when its turn comes."""
     async with Stack(nats_server.url) as stack:
-        stack.terminal.faults.add_spec("slow:DO_ORDER_SEND:1:300ms")
-        first = asyncio.create_task(stack.buy())
+        stack.terminal.faults.add_spec("slow:DO_ORDER_SEND:1:1s")
+        first = asyncio.create_task(stack.buy())  # answered late: its terminal is busy
         await eventually(lambda: stack.app.line.current_action == "DO_ORDER_SEND")
         second = asyncio.create_task(stack.buy())
         await eventually(lambda: stack.metric("queue_depth", lane="trade"))
@@ -282,3 +283,65 @@ async def test_what_is_stored_says_enough_to_find_out(nats_server: NatsServer) -
         assert stack.app.line.session.greeting is not None
         assert stack.app.line.session.greeting.ledger == said["ledger"]
         assert said["deadline_at"] > said["received_at"]
+
+
+async def test_without_jetstream_reads_go_on_and_trades_are_denied(tmp_path: Path) -> None:
+    """With a clear 503; when JetStream is there, the gateway starts over and trades."""
+    server = NatsServer(tmp_path, jetstream=False)
+    server.start()
+    try:
+        async with Stack(server.url) as stack:
+            read = await stack.client.query("GET_ACCOUNT_INFO")
+            denied = await stack.buy()
+
+            assert Role.READING is stack.app.role
+            assert 0 == stack.app.line.session.epoch
+            assert read.succeeded
+            assert (503, "NO_JOURNAL") == ((denied.error or {})["code"], denied.error["name"])
+    finally:
+        server.stop()
+
+
+async def test_deleted_journal_is_noticed(nats_server: NatsServer) -> None:
+    """Nothing is traded any more; the next turn finds a journal that knows less."""
+    async with Stack(nats_server.url, **HA) as stack:
+        await stack.buy()
+        await stack.client.connection.jetstream().delete_stream("mt4j_demo")
+        await eventually(stack.running.done)
+
+        assert "the journal's stream has been deleted" in repr(stack.running.exception())
+
+
+async def test_journal_that_went_back_halts(nats_server: NatsServer) -> None:
+    """The terminal's ledger was told of more; an operator decides, and then it may go on."""
+    async with Stack(nats_server.url, **HA) as stack:
+        for _ in range(3):
+            await stack.buy()
+        await stack.client.connection.jetstream().delete_stream("mt4j_demo")
+        await eventually(stack.running.done)
+        second = App(stack.app.config)
+        running = asyncio.create_task(second.run())
+        await eventually(lambda: second.role is Role.ACTIVE and second.line.is_usable)
+        denied = await stack.buy()
+        await eventually(lambda: second.journal.halted)
+        await stack.client.control("resume")
+        resumed = await stack.buy()
+        second.stop()
+        await running
+
+        assert "went back in time" in (denied.error or {})["message"]
+        assert resumed.succeeded
+
+
+async def test_lease_that_the_server_keeps_for_ever_is_taken(nats_server: NatsServer) -> None:
+    """As one did that was killed: its record stays, and nobody renews it."""
+    async with Stack(nats_server.url, **HA) as stack:
+        await kill(stack)
+        jetstream = stack.client.connection.jetstream()
+        record = await jetstream.get_last_msg("mt4j_demo", "mt4j.demo.lease")
+        await stack.client.connection.publish("mt4j.demo.lease", record.data or b"")  # without TTL
+        async with Pair(stack) as pair:
+            await pair.takes_over()
+            result = await stack.buy()
+
+            assert result.succeeded

@@ -27,11 +27,12 @@ def nats_server_path() -> str:
 class NatsServer:
     """One server process; port and store stay the same over restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, jetstream: bool = True) -> None:
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.log = folder / "nats-server.log"
         self._store = folder / "jetstream"
+        self._jetstream = jetstream
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -39,7 +40,7 @@ class NatsServer:
         if self._process is not None:
             raise RuntimeError(f"nats-server already runs on {self.url}")
         address = ("-a", "127.0.0.1", "-p", str(self.port))
-        jetstream = ("-js", "-sd", str(self._store))
+        jetstream = ("-js", "-sd", str(self._store)) if self._jetstream else ()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [nats_server_path(), *address, *jetstream], stdout=log, stderr=log

@@ -289,6 +289,8 @@ bool Dispatcher::PassesGates()
       WriteMessage(body, "This terminal has another ledger.");
       Answer(STATE_IN_DOUBT);
      }
+   else
+      ledger.LearnJournal(keys.journal);   // from a gateway that may act here
    return(state == STATE_NONE);
   }
 
@@ -571,6 +573,7 @@ void Dispatcher::Hello()
    body.AddText("session", session);
    body.AddText("ledger", ledger.Uid());
    body.AddInteger("epoch", ledger.Epoch());
+   body.AddInteger("journal", ledger.Journal());
    body.Key("account");
    WriteAccount(body);
    body.Key("tick_endpoint");
@@ -587,11 +590,18 @@ void Dispatcher::Hello()
 // The gateway that takes over gets a new epoch; every other one's frames are fenced from now on.
 void Dispatcher::Claim()
   {
+   long sequence = 0;
+   if(!ReadJournal(request, sequence))
+     {
+      Fence("bad_request", "Param \"journal\" is not an integer from 0 to " + IntegerToString(MAX_JOURNAL) + ".");
+      return;
+     }
    if(options.plain_clients == PLAIN_TRADE)
      {
       Fence("plain_clients", "Plain clients may trade here; a gateway may not take over.");
       return;
      }
+   ledger.LearnJournal(sequence);
    if(!ledger.ClaimEpoch())
       LogWarning("epoch_not_stored epoch=" + IntegerToString(ledger.Epoch()) + " reason=\"" + ledger.Reason() + "\"");
    last_seq = 0;

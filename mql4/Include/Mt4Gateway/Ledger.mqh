@@ -125,6 +125,7 @@ private:
    string            reason;         // why it is in safe mode, "" if it is not
    bool              may_retry;      // the reason may pass by itself
    long              epoch;
+   long              journal;        // the highest sequence of a gateway's journal that it was told
    int               size;           // bytes in the file
    double            dropped;        // bytes that earlier compactions took out
    int               login;
@@ -145,6 +146,7 @@ private:
    bool              Load(bool may_rewrite);
    bool              Replace(const uchar &bytes[], int count);
    void              BeginHeader();
+   void              EpochLine(long number);
    bool              LoadLines(const uchar &bytes[], int &good_size);
    bool              ApplyLine(int from, int to);
    bool              ApplyHeader();
@@ -164,7 +166,7 @@ private:
    string            TextOf(string key);
 
 public:
-                     Ledger() { handle = INVALID_HANDLE; epoch = 0; size = 0; dropped = 0; login = 0; created_s = 0; entry_count = 0; may_retry = false; reason = "not open"; }
+                     Ledger() { handle = INVALID_HANDLE; epoch = 0; journal = 0; size = 0; dropped = 0; login = 0; created_s = 0; entry_count = 0; may_retry = false; reason = "not open"; }
    bool              Open(int for_login, string for_server, const LedgerOptions &with);
    void              Close();
    bool              IsSafe() const { return(reason != ""); }
@@ -172,10 +174,12 @@ public:
    string            Reason() const { return(reason); }
    string            Uid() const { return(uid); }
    long              Epoch() const { return(epoch); }
+   long              Journal() const { return(journal); }
    int               Login() const { return(login); }
    int               Count() const { return(entry_count); }
    bool              Find(string id, LedgerEntry &entry) const;
    int               TicketsBelow(string id, int &tickets[]) const;
+   void              LearnJournal(long sequence);
    bool              ClaimEpoch();
    bool              Start(const BridgeKeys &keys, string action, string token);
    bool              Finish(const BridgeKeys &keys, ENUM_STATE state, const JsonWriter &reply);
@@ -219,6 +223,7 @@ void Ledger::Reset()
   {
    entry_count = 0;
    epoch = 0;
+   journal = 0;
    uid = "";
    dropped = 0;
    created_s = (long)TimeGMT();
@@ -375,6 +380,7 @@ bool Ledger::ApplyLine(int from, int to)
       return(ApplyHeader());
    if(uid == "")
       return(Distrust("the first line is missing"));
+   LearnJournal(LongIn(reader, "journal"));   // lines of old programs have none
    if(kind == "epoch")
      {
       epoch = MathMax((long)epoch, LongIn(reader, "epoch"));
@@ -489,6 +495,17 @@ void Ledger::BeginHeader()
    line.AddInteger("version", LEDGER_VERSION);
   }
 
+// How far the journal has come stands here and in each `started` line, so that a restart and a
+// rewrite know it.
+void Ledger::EpochLine(long number)
+  {
+   BeginLine("epoch");
+   line.AddInteger("epoch", number);
+   line.AddInteger("journal", journal);
+   line.AddInteger("time_s", (long)TimeGMT());
+   EndLine();
+  }
+
 // Close the object and put the checksum in front of it.
 void Ledger::EndLine()
   {
@@ -524,12 +541,16 @@ void Ledger::RememberSize()
       LogWarning("ledger_size_not_remembered code=" + IntegerToString(GetLastError()));
   }
 
+// A gateway tells how far its journal has come. In memory alone until the next line that has it.
+void Ledger::LearnJournal(long sequence)
+  {
+   if(sequence > journal)
+      journal = sequence;
+  }
+
 bool Ledger::ClaimEpoch()
   {
-   BeginLine("epoch");
-   line.AddInteger("epoch", epoch + 1);
-   line.AddInteger("time_s", (long)TimeGMT());
-   EndLine();
+   EpochLine(epoch + 1);
    bool is_stored = Append();
    epoch = epoch + 1;   // even if not: in safe mode nothing runs, and the claimant must be the last
    return(is_stored);
@@ -545,6 +566,7 @@ bool Ledger::Start(const BridgeKeys &keys, string action, string token)
    line.AddText("digest", keys.digest);
    line.AddText("token", token);
    line.AddText("action", action);
+   line.AddInteger("journal", journal);
    line.AddInteger("time_s", (long)TimeGMT());
    EndLine();
    int at = size;
@@ -646,10 +668,7 @@ bool Ledger::Rewrite(const uchar &bytes[], int good_size)
    line.AddInteger("dropped_bytes", (long)dropped + good_size);
    EndLine();
    kept.PutBytes(line.bytes, 0, line.length);
-   BeginLine("epoch");
-   line.AddInteger("epoch", epoch);
-   line.AddInteger("time_s", (long)TimeGMT());
-   EndLine();
+   EpochLine(epoch);
    kept.PutBytes(line.bytes, 0, line.length);
    int from = 0;
    while(from < good_size)

@@ -10,6 +10,7 @@
 #define MAX_ID_LENGTH 97
 #define DIGEST_LENGTH 32
 #define TOKEN_LENGTH 14
+#define MAX_JOURNAL 9007199254740992   // 2^53
 
 #define CODE_NO_ERROR 0
 #define CODE_NO_RESULT 1
@@ -271,8 +272,9 @@ public:
    long              seq;
    string            ledger;
    long              not_after;
+   long              journal;
 
-                     BridgeKeys() { attempt = 0; epoch = 0; seq = 0; not_after = 0; }
+                     BridgeKeys() { attempt = 0; epoch = 0; seq = 0; not_after = 0; journal = 0; }
    bool              Read(const Request &request);
   };
 
@@ -280,7 +282,8 @@ public:
 bool IsFromGateway(const Request &request)
   {
    return(request.HasKey("id") || request.HasKey("attempt") || request.HasKey("digest") || request.HasKey("session") ||
-          request.HasKey("epoch") || request.HasKey("seq") || request.HasKey("ledger") || request.HasKey("not_after"));
+          request.HasKey("epoch") || request.HasKey("seq") || request.HasKey("ledger") || request.HasKey("not_after") ||
+          request.HasKey("journal"));
   }
 
 bool ReadLong(const Request &request, string key, long &value)
@@ -330,6 +333,16 @@ bool ReadAttempt(const Request &request, int &attempt)
    return(true);
   }
 
+// How far the gateway's journal has come: 0 where the key is missing, but not where it is null.
+bool ReadJournal(const Request &request, long &journal)
+  {
+   long sequence = 0;
+   if(request.HasKey("journal") && (!ReadLong(request, "journal", sequence) || sequence < 0 || sequence > MAX_JOURNAL))
+      return(false);
+   journal = sequence;
+   return(true);
+  }
+
 // False if any key is missing or of a wrong type.
 bool BridgeKeys::Read(const Request &request)
   {
@@ -355,6 +368,9 @@ bool BridgeKeys::Read(const Request &request)
    if(!ReadLong(request, "not_after", number))
       return(false);
    not_after = number;
+   if(!ReadJournal(request, number))
+      return(false);
+   journal = number;
    return(true);
   }
 

@@ -158,7 +158,7 @@ void AnswerLedger(int from, int length)
    DescribeLedger(length % GoOnEvery == 0);
   }
 
-// The reason of safe mode, the epoch, and what is known about the commands a0, a1, ...
+// The reason of safe mode, the epoch, how far the gateway's journal has come, and what is known about the commands a0, a1, ...
 void DescribeLedger(bool goes_on)
   {
    Ledger ledger;
@@ -169,7 +169,7 @@ void DescribeLedger(bool goes_on)
    options.max_entries = 1000;
    options.max_bytes = 1000000;
    ledger.Open(Login, Server, options);
-   answers.PutAscii(ledger.Reason() + "|" + IntegerToString(ledger.Epoch()) + "|");
+   answers.PutAscii(ledger.Reason() + "|" + IntegerToString(ledger.Epoch()) + "," + IntegerToString(ledger.Journal()) + "|");
    for(int i = 0; i < 32; i++)
       if(ledger.Find("test/a" + IntegerToString(i), entry))
          answers.PutAscii("a" + IntegerToString(i) + "=" + KindOfState(entry.state) + " ");
@@ -179,7 +179,7 @@ void DescribeLedger(bool goes_on)
       ledger.ClaimEpoch();
       ledger.Close();
       ledger.Open(Login, Server, options);
-      answers.PutAscii("|" + ledger.Reason() + "|" + IntegerToString(ledger.Epoch()));
+      answers.PutAscii("|" + ledger.Reason() + "|" + IntegerToString(ledger.Epoch()) + "," + IntegerToString(ledger.Journal()));
      }
    ledger.Close();
   }
