@@ -47,7 +47,7 @@ def read_options(arguments: list[str] | None = None) -> Options:
         help="the simulator, or the MQL4 programs (needs a C++ compiler)",
     )
     add("--break", dest="broken", choices=BREAKS, help="switch a protection off: must fail")
-    add("--rate", type=float, default=float(default("CHAOS_RATE", "12")))
+    add("--rate", type=float, default=float(default("CHAOS_RATE", "8")))
     add("--folder", type=Path, help="keep everything here; by default a new temporary folder")
     args = parser.parse_args(arguments)
     folder = args.folder or Path(tempfile.mkdtemp(prefix="mt4-chaos-"))
