@@ -23,6 +23,7 @@ READ_TIMEOUT_S = 10.0
 READ_AT_ONCE = 256
 WRONG_LAST_SEQUENCE = 10071
 TTL = "Nats-TTL"
+MESSAGE_ID = "Nats-Msg-Id"
 
 _EXPECTED_SEQUENCE = "Nats-Expected-Last-Subject-Sequence"
 _EXPECTED_SUBJECT = "Nats-Expected-Last-Subject-Sequence-Subject"
@@ -88,7 +89,9 @@ class Records:
             return int(said["seq"])
         if error.get("err_code") == WRONG_LAST_SEQUENCE:
             raise Superseded(f"{subject}: {error.get('description')}")
-        raise JournalAway(f"JetStream refuses: {error.get('description')}")
+        raise JournalAway(
+            f"JetStream refuses ({error.get('err_code')}): {error.get('description')}"
+        )
 
     async def read(self, subject: str) -> RawStreamMsg | None:
         """Return a subject's record; None when there is none.

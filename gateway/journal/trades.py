@@ -42,7 +42,7 @@ from gateway.envelope import (
     trace_in,
 )
 from gateway.errors import JournalAway, StartOver
-from gateway.journal.records import TIMEOUT_S, TTL, Records, Superseded, only_if
+from gateway.journal.records import MESSAGE_ID, TIMEOUT_S, TTL, Records, Superseded, only_if
 from gateway.journal.streams import DAY_S
 from gateway.metrics import Metrics
 from gateway.policy import Halt
@@ -167,6 +167,7 @@ class JetStreamJournal:
         self.term = 0
         self.mark = 0
         self._counted = 0
+        self._writing = asyncio.Lock()
         self._kept_mark = 0
         self.went_back: str | None = None
         self._forgiven = 0
@@ -339,6 +340,8 @@ class JetStreamJournal:
         headers |= {
             DIGEST_HEADER: command.digest,
             OUTCOME_HEADER: str(shown.outcome),
+            # A retry of a write whose acknowledgement was lost is not told a second time.
+            MESSAGE_ID: f"{self.term}.{subject}.{shown.outcome}",
         }
         await self._write_until_stored(subject, body, headers)
         self._stored.add(command.key)
@@ -379,11 +382,14 @@ class JetStreamJournal:
             JournalAway: It was not acknowledged.
             Fenced: Another gateway has taken over.
         """
-        if self._fence is None:
+        fence = self._fence
+        if fence is None:
             raise JournalAway("there is no journal")
         started_s = time.perf_counter()
         try:
-            await self._records.write(subject, body, {**headers, **self._fence}, timeout_s)
+            # A cluster refuses a second write under the same fence while the first is on its way.
+            async with self._writing:
+                await self._records.write(subject, body, {**headers, **fence}, timeout_s)
         except Superseded as exc:
             self._fence = None
             raise Fenced(f"term {self.term} is over: another gateway has taken over") from exc
