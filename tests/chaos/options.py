@@ -23,6 +23,7 @@ class Options:
         broken: The protection that is switched off, to see that the checker notices; or none.
         rate: Commands per second, of all clients together.
         folder: Where logs, stores and books go.
+        is_temporary: The folder goes when nothing was found.
     """
 
     seed: str
@@ -31,6 +32,7 @@ class Options:
     broken: str | None
     rate: float
     folder: Path
+    is_temporary: bool
 
 
 def read_options(arguments: list[str] | None = None) -> Options:
@@ -55,4 +57,6 @@ def read_options(arguments: list[str] | None = None) -> Options:
     if any(folder.iterdir()):
         parser.error(f"--folder {folder}: must be empty; another run's books are in it")
     seed = args.seed or str(random.SystemRandom().randrange(1_000_000))
-    return Options(seed, args.seconds, args.terminal, args.broken, args.rate, folder)
+    return Options(
+        seed, args.seconds, args.terminal, args.broken, args.rate, folder, args.folder is None
+    )
