@@ -19,19 +19,21 @@ from pathlib import Path
 
 USAGE = """usage: python dev.py COMMAND [ARGUMENT ...]
 
-  demo      run NATS, a simulated terminal and the gateway   (arguments go to the demo)
-  test      run every test that needs no system package      (arguments go to pytest)
-  test-all  run every test; a missing system package fails   (arguments go to pytest)
-  check     check format, lint and types
-  format    format the code and apply safe lint fixes
-  bench     measure throughput and latency
-  chaos     run random faults against the invariants
-  lock      resolve the dependencies again, write both lock files
-  setup     make .venv and stop"""
+  demo          run NATS, a simulated terminal and the gateway   (arguments go to the demo)
+  test          run every test that needs no system package      (arguments go to pytest)
+  test-all      run every test; a missing system package fails   (arguments go to pytest)
+  check         check format, lint and types
+  format        format the code and apply safe lint fixes
+  bench         measure throughput and latency
+  chaos         run random faults against the invariants
+  lock          resolve the dependencies again, write the lock files
+  setup         make .venv and stop
+  setup-deploy  also install what checks image, chart, dashboards and releases"""
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements-dev.lock"
+DEPLOY_LOCK = ROOT / "requirements-deploy.lock"
 STAMP = VENV / "dev-stamp"
 WINDOWS = os.name == "nt"
 BIN = VENV / ("Scripts" if WINDOWS else "bin")
@@ -59,6 +61,7 @@ def main(arguments: list[str]) -> int:
         "bench": lambda: run_folder("bench", *rest),
         "chaos": lambda: run_folder("tests/chaos", *rest),
         "setup": lambda: 0,
+        "setup-deploy": setup_deploy,
     }
     if command not in chores:
         print(f"dev.py: no such command: {command}\n\n{USAGE}", file=sys.stderr)
@@ -95,7 +98,8 @@ def run_folder(folder: str, *arguments: str) -> int:
 
 def check() -> int:
     """Check format, lint and types; stop at the first that fails."""
-    typed = [path for path in ("gateway", "tests", "bench", "dev.py") if (ROOT / path).exists()]
+    folders = ("gateway", "tests", "bench", "deploy", "dev.py")
+    typed = [path for path in folders if (ROOT / path).exists()]
     return (
         run("-m", "ruff", "format", "--check")
         or run("-m", "ruff", "check")
@@ -110,11 +114,21 @@ def setup() -> None:
     if STAMP.exists() and STAMP.read_text(encoding="utf-8") == wanted:
         return
     print(f"dev.py: installing {LOCK.name} into {VENV.name} (once)", flush=True)
-    pip = make_venv(VENV)
-    hashed = ("--require-hashes", "--only-binary=:all:", "-r", str(LOCK))
-    subprocess.run([*pip, "install", "--quiet", *hashed], check=True)
+    install(make_venv(VENV), LOCK)
     put_on_path()
     STAMP.write_text(wanted, encoding="utf-8")
+
+
+def setup_deploy() -> int:
+    """Install `requirements-deploy.lock` on top of `.venv`."""
+    install([sys.executable, "-m", "pip", "--python", str(PYTHON)], DEPLOY_LOCK)
+    return 0
+
+
+def install(pip: list[str], lock_file: Path) -> None:
+    """Install a lock file: wheels only, each checked by its hash."""
+    hashed = ("--require-hashes", "--only-binary=:all:", "-r", str(lock_file))
+    subprocess.run([*pip, "install", "--quiet", *hashed], check=True)
 
 
 def make_venv(folder: Path) -> list[str]:
@@ -154,7 +168,10 @@ def lock() -> int:
         compile_lock = [str(uv), "pip", "compile", "pyproject.toml", *options.split()]
         runtime = ["-o", "requirements.lock"]
         everything = ["--extra", "demo", "--group", "dev", "-o", LOCK.name]
-        for output in (runtime, everything):
+        # On top of the one before, so that it adds to .venv and changes nothing there.
+        deploy = ["--extra", "demo", "--group", "dev", "--group", "deploy"]
+        deploy += ["--constraint", LOCK.name, "-o", DEPLOY_LOCK.name]
+        for output in (runtime, everything, deploy):
             subprocess.run([*compile_lock, *output], cwd=ROOT, check=True)
     return 0
 

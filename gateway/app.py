@@ -21,7 +21,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from gateway import __version__
+from gateway import __version__, cancellation
 from gateway.actions import ACTIONS
 from gateway.bus import Bus
 from gateway.commands import Commands
@@ -196,7 +196,8 @@ class App:
             StartOver: There is one now.
         """
         await self._open(Role.READING)
-        while not await self._has_journal():  # noqa: ASYNC110 - only asking tells
+        while not await self._has_journal():
+            cancellation.heed()
             await asyncio.sleep(JOURNAL_RETRY_S)
         raise StartOver("JetStream answers now")
 
@@ -218,6 +219,7 @@ class App:
 
     async def _inherit(self) -> Inheritance:
         while True:
+            cancellation.heed()
             try:
                 inheritance = await self.journal.take_over(self.instance)
                 await self.jobs.reset()
@@ -247,6 +249,7 @@ class App:
         """Keep its mark, and make it last if it was found to have gone back."""
         kept_at_s = time.monotonic()
         while True:
+            cancellation.heed()
             await asyncio.sleep(JOURNAL_RETRY_S)
             with suppress(JournalAway):  # tried again; nothing is sent meanwhile
                 if self.journal.went_back is not None and self.journal.halted is None:

@@ -23,7 +23,7 @@ from nats.micro import add_service
 from nats.micro.request import Request as ServiceRequest
 from nats.micro.service import ServiceConfig
 
-from gateway import __version__
+from gateway import __version__, cancellation
 from gateway.config import Config, without_secret
 from gateway.core.messages import Answer, CommandId, Effect, Json, Outcome, Result, Wish
 from gateway.envelope import (
@@ -181,6 +181,7 @@ class Bus:
     async def _measure_for_ever(self) -> None:
         settings = self._config.nats
         while True:
+            cancellation.heed()
             await self._measure(settings.round_trip_timeout_s)
             await asyncio.sleep(settings.round_trip_interval_s)
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass, replace
 
-from gateway import replies
+from gateway import cancellation, replies
 from gateway.actions import ACTIONS, digest_of
 from gateway.config import Config
 from gateway.core.exchange import (
@@ -503,6 +503,7 @@ class Commands:
     async def run(self) -> None:
         """Take commands from the lanes, one at a time, until cancelled."""
         while True:
+            cancellation.heed()
             if self._broken is not None:
                 raise self._broken
             work = self._driven = self._lanes.take()

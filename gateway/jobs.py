@@ -19,6 +19,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 
+from gateway import cancellation
 from gateway.core.messages import Outcome, Result, Wish
 from gateway.errors import JournalAway
 from gateway.journal.streams import JOB_ACK_WAIT_S, OTHER, REDUCE, Streams
@@ -133,6 +134,7 @@ class Jobs:
 
     async def _work(self, consumer: str) -> None:
         while not self._stopped:
+            cancellation.heed()
             try:
                 job = await self._next(consumer)
                 if job is not None:
@@ -179,6 +181,7 @@ class Jobs:
         sequence, stored_at_s = job.metadata.sequence.stream, job.metadata.timestamp.timestamp()
         await self._accept(self._read(job, sequence, stored_at_s, tell))
         while True:
+            cancellation.heed()
             done, _ = await asyncio.wait([told], timeout=JOB_ACK_WAIT_S / 3)
             if done:
                 return told.result()

@@ -3,7 +3,9 @@
 import asyncio
 import os
 import shutil
+import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import nats
@@ -27,9 +29,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     tools = [str(tool) for tool in marker.args]
     if os.environ.get("MT4GW_TEST_SYSTEM") != "1":
         pytest.skip(f"needs system packages ({', '.join(tools)}): run by `make test-all`")
-    missing = [tool for tool in tools if shutil.which(tool) is None]
+    missing = [tool for tool in tools if not _is_there(tool)]
     if missing:
         pytest.fail(f"not installed: {', '.join(missing)}", pytrace=False)
+
+
+def _is_there(tool: str) -> bool:
+    """Look for a program, or for `python:MODULE` (of requirements-deploy.lock)."""
+    kind, _, module = tool.partition(":")
+    if kind == "python":
+        return find_spec(module) is not None
+    beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return shutil.which(tool, path=beside) is not None
 
 
 @pytest.fixture(scope="session")

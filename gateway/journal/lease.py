@@ -14,6 +14,7 @@ import logging
 import time
 from contextlib import suppress
 
+from gateway import cancellation
 from gateway.errors import JournalAway, StartOver
 from gateway.journal.records import TTL, Records, Superseded, only_if
 from gateway.journal.trades import Fenced
@@ -65,7 +66,8 @@ class Lease:
 
     async def acquire(self) -> None:
         """Wait until nobody else holds it, and take it."""
-        while not await self._try():  # noqa: ASYNC110 - another process gives it up
+        while not await self._try():
+            cancellation.heed()
             await asyncio.sleep(TRY_S)
         log.info("lease_taken holder=%s", self._holder)
 
@@ -105,6 +107,7 @@ class Lease:
         """
         is_failing = False
         while True:
+            cancellation.heed()
             await asyncio.sleep(self._ttl_s / RENEWALS if self.is_held() else TRY_S)
             try:
                 await self._renew()

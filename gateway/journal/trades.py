@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from gateway import cancellation
 from gateway.actions import ACTIONS
 from gateway.core.messages import (
     Cause,
@@ -364,6 +365,7 @@ class JetStreamJournal:
                     self._unstored.add(subject)
                 else:
                     return
+                cancellation.heed()
                 await asyncio.sleep(RETRY_S)
                 patience_s = min(LONGEST_PATIENCE_S, patience_s * 2)
         finally:

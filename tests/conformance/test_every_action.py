@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,15 +20,26 @@ TABLE = [
 ]
 
 
+@pytest.fixture(scope="module")
+def lasting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """Run a NATS server of our own: the shared one loses its streams after each test."""
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def stack(
-    nats_server: NatsServer,
+    lasting_server: NatsServer,
     mql4_programs: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[HostedStack]:
     """Run one terminal and one gateway for the whole table."""
     folder = tmp_path_factory.mktemp("hosted")
-    async with HostedStack(nats_server.url, mql4_programs, folder) as stack:
+    async with HostedStack(lasting_server.url, mql4_programs, folder) as stack:
         yield stack
         assert [] == stack.hosted.findings
 

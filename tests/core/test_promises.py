@@ -6,6 +6,7 @@ survives the process (there is none yet), several trades of one schedule in the 
 search, and clocks that drift.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 
@@ -27,7 +28,7 @@ both_dialects = pytest.mark.parametrize("dialect", list(Dialect))
 pytestmark = pytest.mark.timeout(300)  # seconds of work, but on a machine that others share
 
 CHUNKS = 4
-WALKS_PER_CHUNK = 40
+WALKS_PER_CHUNK = int(os.environ.get("MT4GW_WALKS", "80")) // CHUNKS
 
 
 @pytest.fixture(autouse=True)

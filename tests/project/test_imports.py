@@ -14,7 +14,15 @@ from tests.support.syntax import parse
 ROOT = Path(__file__).resolve().parents[2]
 
 ANYTHING = frozenset({"gateway"})
-FOUNDATION = frozenset({"gateway.core", "gateway.actions", "gateway.config", "gateway.errors"})
+FOUNDATION = frozenset(
+    {
+        "gateway.actions",
+        "gateway.cancellation",
+        "gateway.config",
+        "gateway.core",
+        "gateway.errors",
+    }
+)
 CATALOGUE = frozenset({"gateway.core", "gateway.errors", "gateway.mt4_enums"})
 BODIES = frozenset({"gateway.subjects", "gateway.envelope"})  # what gateway and clients share
 EDGES = frozenset(
@@ -26,6 +34,7 @@ FLOW = FOUNDATION | BODIES | EDGES | {"gateway.policy"}
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.core": frozenset({"gateway.errors"}),
     "gateway.errors": frozenset(),
+    "gateway.cancellation": frozenset(),
     "gateway.sim": frozenset(),
     "gateway.mt4_enums": frozenset(),
     "gateway.fields": CATALOGUE,
@@ -75,6 +84,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("gateway/status.py",),
     "argcomplete": ("gateway/completion.py",),
+    "nacl": ("gateway/nats_login.py",),
     "nats": (
         "gateway/bus.py",
         "gateway/client/*",

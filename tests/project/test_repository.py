@@ -32,7 +32,9 @@ FENCED_CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK_TARGET = re.compile(r"\]\(([^)\s#]+)")
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements-dev.lock", "requirements-deploy.lock"]
+)
 def test_lock_file_names_no_address(name: str) -> None:
     """Any mirror can serve the locks: they pin versions and hashes, not places."""
     assert [] == URL.findall((ROOT / name).read_text(encoding="utf-8"))

@@ -25,9 +25,10 @@ def nats_server_path() -> str:
 
 
 class NatsServer:
-    """One server process; port and store stay the same over restarts."""
+    """One server process; port, store and arguments stay the same over restarts."""
 
-    def __init__(self, folder: Path, *, jetstream: bool = True) -> None:
+    def __init__(self, folder: Path, *arguments: str, jetstream: bool = True) -> None:
+        self._arguments = arguments
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.log = folder / "nats-server.log"
@@ -43,7 +44,7 @@ class NatsServer:
         jetstream = ("-js", "-sd", str(self._store)) if self._jetstream else ()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [nats_server_path(), *address, *jetstream], stdout=log, stderr=log
+                [nats_server_path(), *address, *jetstream, *self._arguments], stdout=log, stderr=log
             )
         self._wait_until_ready(self._process)
 

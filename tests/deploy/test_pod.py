@@ -1,0 +1,186 @@
+"""What the chart renders is run: the gateway's pod and the pod of `helm test`, by podman."""
+
+from __future__ import annotations
+
+import base64
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.client import Mt4Client
+from tests.deploy.chart import Manifest, manifests, only
+from tests.deploy.waiting import wait_until
+from tests.support import containers
+from tests.support.nats_server import NatsServer
+from tests.support.net import free_port
+from tests.support.nkeys import Key
+
+pytestmark = [
+    pytest.mark.system("buildah", "podman", "runc", "debootstrap", "python:helm_python"),
+    pytest.mark.timeout(1200),
+]
+
+# podman has no httpGet of its own: it would call curl, which is not in the image.
+EXEC_PROBE = {"handler": {"exec": {"command": ["mt4-gateway", "--version"]}}}
+
+
+@pytest.fixture
+def simulator() -> Iterator[str]:
+    """Run a simulated terminal; its request endpoint."""
+    endpoints = [f"tcp://127.0.0.1:{free_port()}" for _ in range(2)]
+    process = Popen(
+        [
+            *(sys.executable, "-m", "gateway.sim", "--request-endpoint", endpoints[0]),
+            *("--tick-endpoint", endpoints[1]),
+        ],
+        stdout=PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"sim_ready")
+        yield endpoints[0]
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+class Cluster:
+    """As much of a cluster as podman is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._played: list[Path] = []
+
+    def apply(self, name: str, objects: list[Manifest]) -> None:
+        """Run pods."""
+        file = self._folder / f"{name}.yaml"
+        file.write_text(yaml.safe_dump_all(objects), encoding="utf-8")
+        self._played.append(file)
+        containers.run("podman", "play", "kube", str(file))
+
+    def remove(self) -> None:
+        """Remove all of them, with the volumes that podman made for their files."""
+        for file in self._played:
+            containers.run("podman", "play", "kube", "--down", str(file), check=False)
+            for each in yaml.safe_load_all(file.read_text(encoding="utf-8")):
+                if each["kind"] in ("ConfigMap", "Secret"):
+                    name = each["metadata"]["name"]
+                    containers.run("podman", "volume", "rm", "--force", name, check=False)
+                    containers.run("podman", "secret", "rm", name, check=False)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Give a place to run pods, and clean up."""
+    found = Cluster(tmp_path)
+    yield found
+    found.remove()
+
+
+async def test_rendered_pod_trades(
+    image: str, own_nats_server: NatsServer, simulator: str, cluster: Cluster
+) -> None:
+    """Chart, image, configuration and variables together: a command over the bus succeeds."""
+    http = free_port()
+    release = f"gw{http}"
+    found = manifests(pod_values(image, own_nats_server.url, simulator, http), name=release)
+    configuration = only(found, "ConfigMap")
+    cluster.apply("gateway", [configuration, portless(found)])
+
+    def said() -> str:
+        return logs(release)
+
+    wait_until(lambda: fetch(http, "/readyz")[0] == 200, said)
+    wait_until(lambda: "terminal_up 1.0" in fetch(http, "/metrics")[1], said)
+    async with await Mt4Client.connect(own_nats_server.url, client="tester") as client:
+        opened = await client.order_send("EURUSD", "BUY", 0.1)
+        refused = await client.order_send("EURUSD", "BUY", 0.6)
+    test_pod = only(found, "Pod")
+    cluster.apply("test", [configuration, test_pod])
+    tester = f"{test_pod['metadata']['name']}-round-trip"
+    code = containers.run("podman", "wait", tester)
+
+    assert "succeeded" == opened.outcome
+    assert "denied" == refused.outcome, "the limit of the values did not reach the gateway"
+    assert "0" == code, containers.log_of(tester)
+
+
+async def test_secret_reaches_the_pod_as_a_file(
+    image: str, simulator: str, cluster: Cluster, tmp_path: Path
+) -> None:
+    """An nkey from an existing Secret logs in; the server refuses everybody else."""
+    user = Key("user")
+    config = tmp_path / "nats.conf"
+    config.write_text(f"authorization {{ users: [{{nkey: {user.public}}}] }}", encoding="utf-8")
+    server = NatsServer(tmp_path, "-c", str(config))
+    server.start()
+    http = free_port()
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": f"login{http}"},
+        "data": {"seed": base64.b64encode(user.seed.encode()).decode()},
+    }
+    values = pod_values(image, server.url, simulator, http)
+    values["secrets"] = [{"config": "nats.nkey", "secretName": f"login{http}", "secretKey": "seed"}]
+    found = manifests(values, name=f"gw{http}")
+    try:
+        cluster.apply("gateway", [secret, only(found, "ConfigMap"), portless(found)])
+        wait_until(lambda: fetch(http, "/readyz")[0] == 200, lambda: logs(f"gw{http}"))
+    finally:
+        cluster.remove()
+        server.stop()
+
+
+def pod_values(image: str, nats_url: str, terminal: str, http: int) -> dict[str, Any]:
+    """Make values for a gateway on this machine's network."""
+    return {
+        "image": {
+            "repository": image.rpartition(":")[0],
+            "tag": image.rpartition(":")[2],
+            "pullPolicy": "Never",
+        },
+        "hostNetwork": True,
+        "httpPort": http,
+        "config": {
+            "nats": {"servers": [nats_url]},
+            "policy": {"trading": True, "maximum_lots": 0.5},
+        },
+        "terminals": [{"name": "demo", "requestEndpoint": terminal}],
+        "resources": {"limits": {"memory": "256Mi"}},
+        "probes": {"startup": EXEC_PROBE, "liveness": EXEC_PROBE, "readiness": EXEC_PROBE},
+    }
+
+
+def portless(found: list[Manifest]) -> Manifest:
+    """Take the Deployment without ports: podman takes none on the node's network.
+
+    In a cluster they are only names there.
+    """
+    deployment = only(found, "Deployment")
+    del deployment["spec"]["template"]["spec"]["containers"][0]["ports"]
+    return deployment
+
+
+def logs(release: str) -> str:
+    """Return what the gateway wrote; the name is how podman names it."""
+    return containers.log_of(f"{release}-mt4-gateway-demo-pod-0-gateway")
+
+
+def fetch(port: int, path: str) -> tuple[int, str]:
+    """Fetch a page; status 0 when nobody answers."""
+    with suppress(OSError):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return refused.code, ""
+    return 0, ""
