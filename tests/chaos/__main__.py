@@ -9,6 +9,7 @@ Exit code 0 when every promise was kept, 1 when not, or when too little happened
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sys
 
 from gateway.app import loop_factory, on_signal
@@ -74,7 +75,10 @@ def main() -> int:
     """Run once, as the command line says."""
     options = read_options()
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        return runner.run(run(options))
+        code = runner.run(run(options))
+    if code == 0 and options.is_temporary:
+        shutil.rmtree(options.folder, ignore_errors=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -20,21 +20,27 @@ from gateway.journal.trades import Inheritance, JetStreamJournal
 from gateway.sim.decision import Decision
 
 
-def without_fence() -> None:
-    """Let a gateway go on that was turned away: by its clock, its journal and its terminal.
-
-    Each of the three stops it alone, so all are off: the lease's self-deadline, the condition on
-    every record, the epoch.
-    """
+def without_term() -> None:
+    """Let a gateway that was turned away go on writing into the journal."""
     as_shipped = JetStreamJournal.take_over
 
     async def take_over(self: JetStreamJournal, gateway: str) -> Inheritance:
         inheritance = await as_shipped(self, gateway)
         self._fence = {}
-        self._holds_lease = lambda: True
         return inheritance
 
     JetStreamJournal.take_over = take_over  # type: ignore[method-assign]
+
+
+def without_fence() -> None:
+    """Let it also send by its own clock, and act at its terminal.
+
+    The lease's self-deadline and the terminal's epoch cover each other: with one of them alone
+    switched off, 45 s of freezes showed nothing.
+    """
+    without_term()
+    JetStreamJournal.may_send = lambda _self: True  # type: ignore[method-assign,assignment]
+    JetStreamJournal.refusal = lambda _self: None  # type: ignore[method-assign,assignment]
     Decision._fence_epoch = lambda _self, _frame: None  # type: ignore[method-assign,assignment]
 
 
@@ -72,6 +78,7 @@ def without_ack_after_commit() -> None:
 
 WITHOUT: dict[str, Callable[[], None]] = {
     "fence": without_fence,
+    "term": without_term,
     "ledger": without_ledger,
     "resolve": without_resolve,
     "ack": without_ack_after_commit,

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 from tests.chaos.history import Fault
@@ -31,6 +32,7 @@ class Saboteur:
         self._active = system.gateways[0]
         self.done: list[Fault] = []
         self._lasting: set[asyncio.Task[None]] = set()
+        self._halting = asyncio.Lock()  # a halt is lifted for all who have said halt
 
     async def run(self, planned: Sequence[Planned]) -> None:
         """Do everything at its time, then wait until the last has passed."""
@@ -45,22 +47,27 @@ class Saboteur:
         target, _, link = fault.kind.target.partition("/")
         gateway, role = await self._gateway(target)
         part, begin, end = self._act(fault, gateway, target, link)
-        start_ns = time.time_ns()
-        self._say(f"{time.monotonic() - self._start_s:6.1f} s  {fault.kind.name} {part}")
-        await begin()
-        if fault.kind.name == "halt":
-            start_ns = time.time_ns()  # it holds from when it is acknowledged
-        try:
-            await asyncio.sleep(fault.lasts_s)
-        finally:
-            end_ns = time.time_ns()
-            await end()
+        async with self._halting if fault.kind.name == "halt" else nullcontext():
+            start_ns = time.time_ns()
+            has_begun = await begin() is not False
+            self._tell(f"{fault.kind.name} {part}" + " (in vain)" * (not has_begun))
+            if fault.kind.name == "halt":
+                start_ns = time.time_ns()  # it holds from when it is confirmed
+            try:
+                await asyncio.sleep(fault.lasts_s)
+            finally:
+                end_ns = time.time_ns()
+                await end()
+        if has_begun:
             self.done.append(Fault(fault.kind.name, part, start_ns, end_ns, role))
+
+    def _tell(self, what: str) -> None:
+        self._say(f"{time.monotonic() - self._start_s:6.1f} s  {what}")
 
     def _act(
         self, fault: Planned, gateway: Gateway | None, target: str, link: str
     ) -> tuple[str, Callable[[], Awaitable[object]], Callable[[], Awaitable[object]]]:
-        """Return whom it hits, and how it begins and ends."""
+        """Return whom it hits, and how it begins (False: it could not) and ends."""
         if link and gateway is not None:
             proxy = gateway.links[link]
             starts = {
@@ -101,8 +108,8 @@ def _nothing() -> None:
     pass
 
 
-def _async(call: Callable[[], object]) -> Callable[[], Awaitable[None]]:
-    async def wrapped() -> None:
-        call()
+def _async(call: Callable[[], object]) -> Callable[[], Awaitable[object]]:
+    async def wrapped() -> object:
+        return call()
 
     return wrapped

@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-BREAKS = ("fence", "ledger", "resolve", "ack")
+BREAKS = ("fence", "term", "ledger", "resolve", "ack")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Options:
         broken: The protection that is switched off, to see that the checker notices; or none.
         rate: Commands per second, of all clients together.
         folder: Where logs, stores and books go.
+        is_temporary: The folder goes when nothing was found.
     """
 
     seed: str
@@ -31,6 +32,7 @@ class Options:
     broken: str | None
     rate: float
     folder: Path
+    is_temporary: bool
 
 
 def read_options(arguments: list[str] | None = None) -> Options:
@@ -47,10 +49,14 @@ def read_options(arguments: list[str] | None = None) -> Options:
         help="the simulator, or the MQL4 programs (needs a C++ compiler)",
     )
     add("--break", dest="broken", choices=BREAKS, help="switch a protection off: must fail")
-    add("--rate", type=float, default=float(default("CHAOS_RATE", "12")))
+    add("--rate", type=float, default=float(default("CHAOS_RATE", "8")))
     add("--folder", type=Path, help="keep everything here; by default a new temporary folder")
     args = parser.parse_args(arguments)
     folder = args.folder or Path(tempfile.mkdtemp(prefix="mt4-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        parser.error(f"--folder {folder}: must be empty; another run's books are in it")
     seed = args.seed or str(random.SystemRandom().randrange(1_000_000))
-    return Options(seed, args.seconds, args.terminal, args.broken, args.rate, folder)
+    return Options(
+        seed, args.seconds, args.terminal, args.broken, args.rate, folder, args.folder is None
+    )

@@ -52,6 +52,7 @@ KINDS = (
 
 KINDS_TO_SHOW = {
     "fence": (Kind("freeze", "active", 3.0, 6.0),),
+    "term": (Kind("freeze", "active", 3.0, 6.0),),
     "ack": (Kind("kill", "active"),),
 }
 """What a protection guards against; without it, little else is needed to see it missing."""
