@@ -22,7 +22,9 @@ settings.load_profile("steady")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip `system` tests in `make test`; in `make test-all` insist on their tools."""
+    """Skip `long` and `system` tests in `make test`; in `make test-all` insist on their tools."""
+    if item.get_closest_marker("long") and os.environ.get("MT4GW_TEST_SYSTEM") != "1":
+        pytest.skip("takes long: run by `make test-all`")
     marker = item.get_closest_marker("system")
     if marker is None:
         return

@@ -74,7 +74,11 @@ async def test_credentials_log_in(tmp_path: Path) -> None:
         assert await can_talk(url, Nats(credentials=file))
 
 
-@pytest.mark.parametrize("seed", ["", "SUA", "not base 32!", Key("user").public])
+@pytest.mark.parametrize(
+    "seed",
+    ["", "SUA", "not base 32!", Key("user").public],
+    ids=["empty", "short", "no base 32", "a public key"],
+)
 def test_bad_seed_is_a_problem_of_the_configuration(seed: str, tmp_path: Path) -> None:
     """It is found before anything connects, and the seed itself is not printed."""
     file = tmp_path / "seed"

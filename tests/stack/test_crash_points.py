@@ -30,7 +30,8 @@ IN_DOUBT = ("sent_after", "put_after")
 
 
 each_dialect = pytest.mark.parametrize("dialect", DIALECTS)
-pytestmark = pytest.mark.timeout(240)  # seconds of work, but a busy machine starts programs slowly
+# Seconds of work each, but a busy machine starts programs slowly.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(240)]
 PATIENCE_S = 60.0
 
 
