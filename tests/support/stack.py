@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.app import DRAIN_GRACE_S, App
+from gateway.app import DRAIN_GRACE_S, App, Role
 from gateway.client import Mt4Client
 from gateway.config import Config
 from gateway.sim.broker import Broker
@@ -118,7 +118,7 @@ class Stack:
     @property
     def is_ready(self) -> bool:
         """Tell whether commands can flow end to end."""
-        return not self.app.not_ready_because() and self.app.line.is_usable
+        return self.app.role in (Role.ACTIVE, Role.READING) and self.app.line.is_usable
 
     def _config(self) -> Config:
         sections: dict[str, Any] = {
