@@ -115,14 +115,18 @@ def sent_is_journaled(case: Case, _: History) -> Iterator[str]:
 
 
 def other_body_is_denied(case: Case, _: History) -> Iterator[str]:
-    """An id whose result was told is not taken for another wish."""
+    """An id whose result was told is not taken for a wish that was not asked before that.
+
+    Which of two wishes the id belongs to is the gateway's to say: one may overtake the other.
+    """
     others = {ask.number: ask for ask in case.asked if ask.body == "other"}
     for told in case.told:
         ask = others.get(told.number) if told.number is not None else None
         if ask is None or told.result is None or told.outcome == "denied":
             continue
         known = [t for t in case.told if t.at_ns < ask.at_ns and t.outcome in (*PROVED, "unknown")]
-        if known:
+        first_ns = known[0].at_ns if known else 0
+        if known and all(a.params != ask.params for a in case.asked if a.at_ns < first_ns):
             yield f"request {ask.number} had another body and was answered {told.outcome}"
 
 

@@ -256,6 +256,17 @@ def test_command_that_never_arrived_needs_no_result() -> None:
     assert set() == _rules_broken(history)
 
 
+def test_id_belongs_to_whichever_wish_came_first() -> None:
+    """A wish that overtook another under the same id is answered from its own result."""
+    history = _sound()
+    for number, at_ns in ((2, START_NS + 1), (3, DEADLINE_NS - 1)):
+        ask = Asked(at_ns, KEY, number, "raw", "other", "DO_ORDER_SEND", {"lots": 1}, DEADLINE_NS)
+        history.asked.append(ask)
+        _also_told(history, _result(), number=number)
+
+    assert set() == _rules_broken(history)
+
+
 def test_dead_letter_ends_a_job() -> None:
     """A job that was given up with a reason is not lost."""
     history = _sound()
