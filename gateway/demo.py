@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.app import App, loop_factory, on_signal
+from gateway.app import App, Role, loop_factory, on_signal
 from gateway.client import CommandResult, Mt4Client, TickMessage
 from gateway.config import Config
 from gateway.errors import ConfigError
@@ -149,7 +149,7 @@ class Demo:
         self.say(f"ran {time.monotonic() - started_s:.0f} s")
 
     async def _is_ready(self) -> None:
-        while self.app.not_ready_because() or not self.app.line.is_usable:  # noqa: ASYNC110
+        while self.app.role is not Role.ACTIVE or not self.app.line.is_usable:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
 
     # ---- what is seen -------------------------------------------------------------------

@@ -15,7 +15,7 @@ import pytest
 import zmq
 import zmq.asyncio
 
-from gateway.app import App
+from gateway.app import App, Role
 from gateway.client import Mt4Client, Outcome
 from gateway.config import Config
 from tests.support.nats_server import NatsServer
@@ -165,7 +165,7 @@ async def test_nonsense_from_the_terminal_harms_nobody(
         )
         app = App(config)
         running = asyncio.create_task(app.run())
-        await eventually(lambda: app.line.is_usable and not app.not_ready_because())
+        await eventually(lambda: app.line.is_usable and app.role is Role.ACTIVE)
         async with await Mt4Client.connect(nats_server.url, client="tester") as client:
             await ask_until(client, peer, COUNT)
             trades = await asyncio.gather(
