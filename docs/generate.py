@@ -54,8 +54,8 @@ Each fault, what must happen then, and the tests that show it. Most use real par
 ZeroMQ sockets, processes. The simulated terminal and the MQL4 programs, compiled on a host of our
 own, stand for MetaTrader. Beside them, `make chaos` does many of these at random, all at once.
 
-Of {count} faults {shown} have tests of their own; where there is none, or where tests leave
-something out, the reason is told. What is promised is in [safety.md](safety.md).
+Of {count} faults {shown} have tests; where there is none, or where tests leave something out, the
+reason is told. What is promised is in [safety.md](safety.md).
 """
 
 CATALOGUE = ROOT / "tests/faults/catalogue.toml"

@@ -167,3 +167,29 @@ async def test_frozen_terminal_starts_nothing_late(nats_server: NatsServer) -> N
         assert "DO_ORDER_SEND" in asked
         assert Outcome.EXPIRED == result.outcome
         assert 0 == stack.opened
+
+
+async def test_reply_that_cannot_be_read_is_asked_about(nats_server: NatsServer) -> None:
+    """Cut in half on its way: neither a success nor a failure, until the ledger has told."""
+    async with stack_with(nats_server) as stack:
+        stack.terminal.faults.add_spec("garble:DO_ORDER_SEND:1")
+        result = await stack.buy(id_="mine")
+
+        assert (True, True, 1) == (result.succeeded, result.resolved, result.attempts)
+        assert 1 == stack.opened == len(stack.terminal.truth.executions("tester/mine"))
+
+
+@both_dialects
+async def test_reply_that_comes_twice_settles_nothing_else(
+    nats_server: NatsServer, sim: SimOptions
+) -> None:
+    """The next order waits for its own."""
+    async with stack_with(nats_server, sim) as stack:
+        stack.terminal.faults.add_spec("duplicate:DO_ORDER_SEND:1")
+        first, second = [await stack.buy() for _ in range(2)]
+        await eventually(lambda: stack.metric("replies_discarded_total", reason="late_unmatched"))
+
+        assert first.succeeded
+        assert second.succeeded
+        assert first.response["ticket"] != second.response["ticket"]
+        assert 2 == stack.opened
