@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,20 @@ histogram by action or lane appears with the first of its kind.
 
 The process itself is in the usual `process_*` (Linux) and `python_gc_*` metrics.
 """
+
+FAULTS = """# What was tried: a catalogue of faults
+
+{note}
+
+Each fault, what must happen then, and the tests that show it. Most use real parts: NATS servers,
+ZeroMQ sockets, processes. The simulated terminal and the MQL4 programs, compiled on a host of our
+own, stand for MetaTrader. Beside them, `make chaos` does many of these at random, all at once.
+
+Of {count} faults {shown} have tests; where there is none, or where tests leave something out, the
+reason is told. What is promised is in [safety.md](safety.md).
+"""
+
+CATALOGUE = ROOT / "tests/faults/catalogue.toml"
 
 BRIDGE_NOTE = "**Bridge only.** "
 
@@ -292,6 +307,29 @@ def metrics() -> str:
     return "\n".join(lines)
 
 
+def faults() -> str:
+    """Describe every fault that was thought of."""
+    groups = tomllib.loads(CATALOGUE.read_text(encoding="utf-8"))["group"]
+    listed = [fault for group in groups for fault in group["fault"]]
+    shown = sum("tests" in fault for fault in listed)
+    lines = [FAULTS.format(note=NOTE, count=len(listed), shown=shown)]
+    for group in groups:
+        rows = (
+            [str(one["number"]), one["fault"], one["expected"], _shown_by(one)]
+            for one in group["fault"]
+        )
+        head = ["No.", "Fault", "What must happen", "Shown by"]
+        lines += [f"## {group['name']}", "", *table(head, rows), ""]
+    return "\n".join(lines)
+
+
+def _shown_by(fault: Mapping[str, Any]) -> str:
+    """Name the tests, each with a link to its file, and what they leave out."""
+    tests = [name.partition("::") for name in fault.get("tests", [])]
+    links = [f"[`{test}`](../{path})" for path, _, test in tests]
+    return "<br>".join([*links, *([fault["note"]] if "note" in fault else [])])
+
+
 def _decimal(bound: float) -> str:
     """Write 5e-05 as 0.00005."""
     return f"{bound:.6f}".rstrip("0").rstrip(".")
@@ -307,6 +345,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
 PAGES: dict[str, Callable[[], str]] = {
     "docs/actions.md": actions,
     "docs/configuration.md": configuration,
+    "docs/faults.md": faults,
     "docs/metrics.md": metrics,
 }
 

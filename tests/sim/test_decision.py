@@ -122,6 +122,18 @@ def test_repeated_seq_is_fenced(bridge: Bridge) -> None:
     assert fence(bridge.send(id="me/2", seq=5)) == "stale_seq"
 
 
+def test_older_modify_does_not_undo_a_newer_one(bridge: Bridge) -> None:
+    """It was on its way over another connection and comes last."""
+    ticket = bridge.send()["response"]["ticket"]
+    modify = {"action": "DO_ORDER_MODIFY", "ticket": ticket}
+    newer = bridge.frame(**modify, id="me/3", seq=9, sl=1.11)
+    older = bridge.frame(**modify, id="me/2", seq=8, sl=1.10)
+
+    assert newer["state"] == "done"
+    assert fence(older) == "stale_seq"
+    assert bridge.ask(action="GET_ORDER", ticket=ticket)["response"]["sl"] == 1.11
+
+
 def test_claim_makes_the_gateway_before_it_stale(bridge: Bridge) -> None:
     """The new epoch is one higher and its frames are counted afresh."""
     bridge.send(seq=50)
