@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import sys
 import urllib.error
 import urllib.request
@@ -21,7 +20,6 @@ from tests.deploy.waiting import wait_until
 from tests.support import containers
 from tests.support.nats_server import NatsServer
 from tests.support.net import free_port
-from tests.support.nkeys import Key
 
 pytestmark = [
     pytest.mark.system("buildah", "podman", "runc", "debootstrap", "python:helm_python"),
@@ -111,33 +109,6 @@ async def test_rendered_pod_trades(
     assert "succeeded" == opened.outcome
     assert "denied" == refused.outcome, "the limit of the values did not reach the gateway"
     assert "0" == code, containers.log_of(tester)
-
-
-async def test_secret_reaches_the_pod_as_a_file(
-    image: str, simulator: str, cluster: Cluster, tmp_path: Path
-) -> None:
-    """An nkey from an existing Secret logs in; the server refuses everybody else."""
-    user = Key("user")
-    config = tmp_path / "nats.conf"
-    config.write_text(f"authorization {{ users: [{{nkey: {user.public}}}] }}", encoding="utf-8")
-    server = NatsServer(tmp_path, "-c", str(config))
-    server.start()
-    http = free_port()
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": f"login{http}"},
-        "data": {"seed": base64.b64encode(user.seed.encode()).decode()},
-    }
-    values = pod_values(image, server.url, simulator, http)
-    values["secrets"] = [{"config": "nats.nkey", "secretName": f"login{http}", "secretKey": "seed"}]
-    found = manifests(values, name=f"gw{http}")
-    try:
-        cluster.apply("gateway", [secret, only(found, "ConfigMap"), portless(found)])
-        wait_until(lambda: fetch(http, "/readyz")[0] == 200, lambda: logs(f"gw{http}"))
-    finally:
-        cluster.remove()
-        server.stop()
 
 
 def pod_values(image: str, nats_url: str, terminal: str, http: int) -> dict[str, Any]:

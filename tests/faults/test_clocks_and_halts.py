@@ -12,6 +12,8 @@ from gateway.envelope import Encoding, encode, format_time, parse_time
 from tests.support.nats_server import NatsServer
 from tests.support.stack import Stack, eventually
 
+pytestmark = pytest.mark.long  # and best by itself: it is about time
+
 FLOOD = 300
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from nats.js.api import StreamState
 
 from gateway.app import App, Role
@@ -15,6 +16,8 @@ from gateway.client import CommandResult, NoAnswer, Outcome
 from gateway.envelope import format_time
 from tests.support.nats_server import NatsServer
 from tests.support.stack import PATIENCE_S, Stack, eventually
+
+pytestmark = pytest.mark.long  # and best by itself: it is about time
 
 HA: dict[str, Any] = {"ha": {"lease_ttl_s": 1}}
 JOB = "mt4.demo.job.tester.DO_ORDER_SEND"

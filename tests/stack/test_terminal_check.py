@@ -15,6 +15,8 @@ from tests.support.nats_server import NatsServer
 from tests.support.stack import EXISTING_SERVER, QUIET, Stack, eventually
 from tests.support.walk import Hands, no, shown, walked, yes
 
+pytestmark = pytest.mark.long  # and best by itself: it is about time
+
 LIVELY = replace(QUIET, tick_interval_s=0.02, heartbeat_interval_s=0.05)
 PATIENCE = Patience(watch_s=0.5, hand_s=10.0, poll_s=0.02)
 NO_HANDS = replace(PATIENCE, hand_s=0.1)

@@ -118,7 +118,8 @@ class Stack:
     @property
     def is_ready(self) -> bool:
         """Tell whether commands can flow end to end."""
-        return self.app.role in (Role.ACTIVE, Role.READING) and self.app.line.is_usable
+        serves = self.app.role in (Role.ACTIVE, Role.READING) and self.app.line.is_usable
+        return serves and not self.app.not_ready_because()
 
     def _config(self) -> Config:
         sections: dict[str, Any] = {
