@@ -1,6 +1,6 @@
 """A terminal that answers nonsense: no crash, no lie, an answer to every client.
 
-250 replies by default, `MT4GW_FUZZ=20000` for 5,000; the seed is fixed.
+100 replies by default, `MT4GW_FUZZ=20000` for 5,000; the seed is fixed.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from gateway.config import Config
 from tests.support.nats_server import NatsServer
 from tests.support.stack import FAST, eventually
 
-COUNT = max(200, int(os.environ.get("MT4GW_FUZZ", "1000")) // 4)
+COUNT = max(100, int(os.environ.get("MT4GW_FUZZ", "400")) // 4)
 ACCOUNT = {"login": 1, "trade_mode": 0, "name": None, "server": "s", "currency": "USD"}
 HELLO = {
     "dialect": "bridge",

@@ -1,6 +1,6 @@
 """Many market orders through a bad day: lost and late replies, restarts in between.
 
-A short run by default; `MT4GW_ORDERS=2000` (bridge) is the full one, as CI runs it.
+A short run by default; `MT4GW_ORDERS=2000` (bridge) is the full one; CI runs 500.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ ORDERS = int(os.environ.get("MT4GW_ORDERS", "120"))
 RESTARTS = 5
 TRADERS = 4
 
-pytestmark = pytest.mark.timeout(60 + ORDERS)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(60 + ORDERS)]
 
 
 async def trade_through(stack: Stack, orders: int, restarts: int) -> dict[str, CommandResult]:

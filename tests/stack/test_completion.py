@@ -52,6 +52,7 @@ OFFERED = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 def test_bash_completes(tmp_path: Path) -> None:
     """Commands, actions, parameters, values, options, files; nothing where there is none."""
