@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import cast, get_args
 
 from nats.aio.client import Client
@@ -51,6 +52,15 @@ AcceptWish = Callable[[Wish], Awaitable[None]]
 ReadJob = Callable[[Msg, int, float, Callable[[Result], Awaitable[None]]], Wish]
 
 
+@contextmanager
+def _away_if_not(done: str) -> Iterator[None]:
+    """Map what nats-py raises where something cannot be done to the jobs."""
+    try:
+        yield
+    except (NatsError, APIError, TimeoutError) as exc:
+        raise JournalAway(f"the jobs cannot be {done}: {exc!r}") from exc
+
+
 class Jobs:
     """The work queue of one terminal, while this gateway is active.
 
@@ -86,11 +96,9 @@ class Jobs:
         Raises:
             JournalAway: It could not be done now.
         """
-        try:
+        with _away_if_not("taken over"):
             for consumer in (REDUCE, OTHER):
                 await self._jetstream().reset_consumer(self._streams.jobs_name, consumer)
-        except (NatsError, APIError, TimeoutError) as exc:
-            raise JournalAway(f"the jobs cannot be taken over: {exc!r}") from exc
 
     async def pause(self, *, reducing: bool) -> None:
         """Have the server hand out no more jobs, until `go_on`; those in work are finished.
@@ -101,11 +109,9 @@ class Jobs:
         Raises:
             JournalAway: It could not be done.
         """
-        try:
+        with _away_if_not("paused"):
             for consumer in (REDUCE, OTHER) if reducing else (OTHER,):
                 await self._jetstream().pause_consumer(self._streams.jobs_name, consumer, FOR_EVER)
-        except (NatsError, APIError, TimeoutError) as exc:
-            raise JournalAway(f"the jobs cannot be paused: {exc!r}") from exc
 
     async def go_on(self) -> None:
         """Have the server hand out jobs again.
@@ -113,11 +119,9 @@ class Jobs:
         Raises:
             JournalAway: It could not be done.
         """
-        try:
+        with _away_if_not("resumed"):
             for consumer in (REDUCE, OTHER):
                 await self._jetstream().resume_consumer(self._streams.jobs_name, consumer)
-        except (NatsError, APIError, TimeoutError) as exc:
-            raise JournalAway(f"the jobs cannot be resumed: {exc!r}") from exc
 
     async def run(self) -> None:
         """Take jobs until `stop`; those that reduce risk beside the others."""
