@@ -78,10 +78,10 @@ def pytest(*arguments: str, **environment: str) -> int:
 
 def run(*arguments: str, **environment: str) -> int:
     """Run the project's Python and return its exit code."""
-    path = f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"
-    child = subprocess.Popen(
-        [PYTHON, *arguments], cwd=ROOT, env={**os.environ, "PATH": path, **environment}
-    )
+    inherited = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
+    # Tests start the gateway a hundred times: without bytecode each start would compile it again.
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)
+    child = subprocess.Popen([PYTHON, *arguments], cwd=ROOT, env=inherited | environment)
     # Ctrl-C reaches the child by itself; wait for it to shut down in its own order.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
