@@ -186,12 +186,14 @@ class Mt4Client:
             action: Its name in docs/actions.md.
             params: Its parameters there.
             timeout_s: The deadline from now: nothing is sent to the terminal after it.
-            id_: The same id again is the same trade: it is not executed twice.
+            id_: The same id again is the same trade: it is not executed twice. An id that another
+                trade has used is denied (409).
 
         Raises:
             NotConnected: Nothing was sent.
             NoAnswer: Nobody could say what became of it; ask `outcome_of` again later.
         """
+        may_be_used = id_ is not None
         id_ = id_ or new_id()
         body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
         subject = self._subjects.trade(self.client, action)
@@ -203,9 +205,12 @@ class Mt4Client:
             except NobodyListens:
                 raise
             except NoAnswer as exc:
-                return await self._find_out(exc, timeout_s, told)
+                found = await self._find_out(exc, timeout_s, told)
             finally:
                 asked.cancel()
+        # An id of the caller's may have been used before. Whose result it is the gateway can tell:
+        # it has stored it, so it answers with it and sends nothing, or says 409.
+        return await self._request(subject, body, timeout_s) if may_be_used else found
 
     async def submit(
         self,

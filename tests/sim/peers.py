@@ -33,13 +33,22 @@ class Peer:
     def __init__(self, terminal: SimTerminal) -> None:
         self._terminal = terminal
         self._context = zmq.asyncio.Context()
-        self._socket: Any = self._context.socket(zmq.DEALER)
-        self._socket.linger = 0
-        self._socket.reconnect_ivl = 10
-        self._socket.connect(terminal.request_endpoint)
+        self._socket: Any = self._open()
         self._sent = 0
         self._seq = 0
         self.hello: dict[str, Any] = {}
+
+    def _open(self) -> Any:
+        socket = self._context.socket(zmq.DEALER)
+        socket.linger = 0
+        socket.reconnect_ivl = 10
+        socket.connect(self._terminal.request_endpoint)
+        return socket
+
+    def reconnect(self) -> None:
+        """Leave a connection whose terminal has died: what is sent before that shows is lost."""
+        self._socket.close()
+        self._socket = self._open()
 
     async def __aenter__(self) -> Self:
         """Return the peer."""

@@ -115,6 +115,7 @@ async def test_existing_server_is_silent_after_a_division_by_zero() -> None:
         with pytest.raises(TimeoutError):
             await peer.receive(0.1)
         await terminal.restart()
+        peer.reconnect()
 
         assert terminal.truth.of("program_died")
         assert await peer.ask(action="GET_ORDERS") == {}
@@ -220,6 +221,7 @@ async def test_death_inside_an_order(
     await peer.send(json.dumps(peer.frame(**SEND)).encode())
     await died(terminal)
     await terminal.start()
+    peer.reconnect()
     await peer.claim()
 
     assert (await peer.resolve())["state"] == state
@@ -237,6 +239,7 @@ async def test_terminal_that_restarts_comes_back_by_itself(
     await died(terminal)
     async with asyncio.timeout(TIMEOUT_S):
         await terminal.is_up.wait()
+    peer.reconnect()
     await peer.claim()
 
     assert old_session != peer.hello["response"]["session"]
@@ -253,6 +256,7 @@ async def test_restart_fences_frames_meant_for_the_start_before(
     await peer.order()
     endpoints = (terminal.request_endpoint, terminal.tick_endpoint)
     await terminal.restart()
+    peer.reconnect()
     reply = await peer.order(id="me/2")
 
     assert (reply["reason"], len(terminal.broker.orders)) == ("stale_session", 1)

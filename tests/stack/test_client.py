@@ -211,18 +211,41 @@ async def test_lost_answer_is_asked_for_until_there_is_a_result(
     """`in_progress` is no answer, and the trade itself is sent once."""
     await bus.serve("trade.me.DO_ORDER_SEND", bus.take)
     await bus.serve(
-        "command.me.mine",
+        "command.me.*",
         bus.answer_in_turn(
             {"state": "waiting", "result": None},
             {"state": "in_progress", "result": None},
             {"state": "finished", "result": result_of("mine", resolved=True)},
         ),
     )
-    result = await client.order_send("EURUSD", "BUY", 0.1, id_="mine", timeout_s=0.3)
+    result = await client.order_send("EURUSD", "BUY", 0.1, timeout_s=0.3)
 
     assert result.succeeded
     assert result.resolved
-    assert ["mine"] == [asked["id"] for asked in bus.asked]
+    assert 1 == len(bus.asked)
+
+
+@pytest.mark.parametrize(("lots", "outcome"), [(0.1, "succeeded"), (0.2, "denied")])
+async def test_result_that_an_id_of_the_callers_has_is_that_wishs_own(
+    nats_server: NatsServer, lots: float, outcome: str
+) -> None:
+    """The answer was lost, and the id has a result: of this wish, or of one before it."""
+    async with Stack(nats_server.url) as stack:
+        first = await stack.buy(0.1, id_="twice")
+        request, asked = stack.client._connection.request, []
+
+        async def lose_the_first(subject: str, *args: Any, **options: Any) -> Msg:
+            asked.append(subject)
+            if len(asked) == 1:
+                raise TimeoutError
+            return await request(subject, *args, **options)
+
+        stack.client._connection.request = lose_the_first  # type: ignore[method-assign]
+        again = await stack.buy(lots, id_="twice")
+
+        assert outcome == again.outcome
+        assert (again.response == first.response) is (lots == 0.1)
+        assert 1 == len(stack.terminal.truth.executions("tester/twice"))
 
 
 async def test_trade_that_nobody_knows_is_reported_with_its_id(client: Mt4Client, bus: Bus) -> None:
