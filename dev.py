@@ -24,7 +24,8 @@ USAGE = """usage: python dev.py COMMAND [ARGUMENT ...]
   test-all      run every test; a missing system package fails   (arguments go to pytest)
   check         check format, lint and types
   format        format the code and apply safe lint fixes
-  bench         measure throughput and latency
+  bench         measure throughput and latency beside the floor  (arguments go to bench)
+  bench-full    the same with longer runs and large sizes
   chaos         run random faults against the invariants
   lock          resolve the dependencies again, write the lock files
   setup         make .venv and stop
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements-dev.lock"
 DEPLOY_LOCK = ROOT / "requirements-deploy.lock"
+BENCH_LOCK = ROOT / "requirements-bench.lock"
 STAMP = VENV / "dev-stamp"
 WINDOWS = os.name == "nt"
 BIN = VENV / ("Scripts" if WINDOWS else "bin")
@@ -58,7 +60,8 @@ def main(arguments: list[str]) -> int:
         "test-all": lambda: pytest(*rest, MT4GW_TEST_SYSTEM="1"),
         "check": check,
         "format": lambda: run("-m", "ruff", "check", "--fix") or run("-m", "ruff", "format"),
-        "bench": lambda: run_folder("bench", *rest),
+        "bench": lambda: bench(*rest),
+        "bench-full": lambda: bench("--full", *rest),
         "chaos": lambda: run_folder("tests/chaos", *rest),
         "setup": lambda: 0,
         "setup-deploy": setup_deploy,
@@ -121,8 +124,19 @@ def setup() -> None:
 
 def setup_deploy() -> int:
     """Install `requirements-deploy.lock` on top of `.venv`."""
-    install([sys.executable, "-m", "pip", "--python", str(PYTHON)], DEPLOY_LOCK)
+    add(DEPLOY_LOCK)
     return 0
+
+
+def bench(*arguments: str) -> int:
+    """Install what is measured beside us, on top of `.venv`, and measure."""
+    add(BENCH_LOCK)
+    return run("-m", "bench", *arguments)
+
+
+def add(lock_file: Path) -> None:
+    """Install a further lock file on top of `.venv`."""
+    install([sys.executable, "-m", "pip", "--python", str(PYTHON)], lock_file)
 
 
 def install(pip: list[str], lock_file: Path) -> None:
@@ -158,20 +172,21 @@ def put_on_path() -> None:
 
 
 def lock() -> int:
-    """Resolve all dependencies again, for every platform, and write both lock files."""
+    """Resolve all dependencies again, for every platform, and write the lock files."""
     # Not uv.lock: it records where each file was downloaded from, so it differs by mirror.
     options = "--universal --python-version 3.11 --generate-hashes --no-header --upgrade --quiet"
     with tempfile.TemporaryDirectory() as folder:
         pip = make_venv(Path(folder))
         subprocess.run([*pip, "install", "--quiet", "uv"], check=True)
         uv = Path(folder) / BIN.name / "uv"
-        compile_lock = [str(uv), "pip", "compile", "pyproject.toml", *options.split()]
-        runtime = ["-o", "requirements.lock"]
-        everything = ["--extra", "demo", "--group", "dev", "-o", LOCK.name]
-        # On top of the one before, so that it adds to .venv and changes nothing there.
-        deploy = ["--extra", "demo", "--group", "dev", "--group", "deploy"]
-        deploy += ["--constraint", LOCK.name, "-o", DEPLOY_LOCK.name]
-        for output in (runtime, everything, deploy):
+        compile_lock = [str(uv), "pip", "compile", *options.split()]
+        runtime = ["pyproject.toml", "-o", "requirements.lock"]
+        developing = ["pyproject.toml", "--extra", "demo", "--group", "dev"]
+        everything = [*developing, "-o", LOCK.name]
+        # On top of the one before, so that they add to .venv and change nothing there.
+        deploy = [*developing, "--group", "deploy", "-c", LOCK.name, "-o", DEPLOY_LOCK.name]
+        measured = ["--group", "bench", "-c", LOCK.name, "-o", BENCH_LOCK.name]
+        for output in (runtime, everything, deploy, measured):
             subprocess.run([*compile_lock, *output], cwd=ROOT, check=True)
     return 0
 

@@ -27,7 +27,7 @@ from gateway.bus import Bus
 from gateway.commands import Commands
 from gateway.config import Config
 from gateway.core.messages import Dialect, Json, Outcome, Reply, Request, Result
-from gateway.envelope import Encoding, cause_body, format_time
+from gateway.envelope import cause_body, format_time
 from gateway.errors import GatewayError, JournalAway, StartOver
 from gateway.events import OrderWatch
 from gateway.jobs import Jobs
@@ -115,8 +115,8 @@ class App:
             publish_denial=self.bus.publish_denial,
         )
         self.ticks = Ticks(
-            Encoding.MSGPACK if config.ticks.encoding == "msgpack" else Encoding.JSON,
-            publish=self.bus.post_tick,
+            config.ticks.encoding,
+            publish=self.bus.post_ticks,
             heard=self._heard,
             metrics=self.metrics,
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from nats.aio.client import Client
@@ -53,6 +53,9 @@ CONTROL_VERBS = ("halt", "resume", "stepdown")
 RECONNECT_WAIT_S = 0.2
 CONNECT_TIMEOUT_S = 2
 REPEAT_ERROR_S = 60.0
+CONFIRMED_IN_S = 60
+WORTH_ASKING_BYTES = 65_536
+"""What may be under way to NATS without being asked about; some hundred ticks."""
 HEADERS_BYTES = 4096
 
 
@@ -85,8 +88,11 @@ class Bus:
         self._inboxes = tuple(f"{prefix}." for prefix in config.bus.inbox_prefixes)
         self._tick_subjects: dict[str, str] = {}
         self._outgoing: list[tuple[str, bytes]] = []
-        self._outgoing_bytes = 0
         self._outgoing_there = asyncio.Event()
+        self._written = asyncio.Event()
+        self._unconfirmed_bytes = 0
+        self._asked_at_s: float | None = None
+        self._least_round_trip_s = 0.0
         self._closed = asyncio.Event()
         self._closing = False
 
@@ -158,6 +164,7 @@ class Bus:
         self._metrics.nats_is_up(True)
         self._metrics.nats_reconnected()
         self.last_error = None
+        self._asked_at_s = None  # what was asked on the old connection is not answered here
         log.info("nats_reconnected server=%s", self.server)
         await self._keep_last_ticks()
 
@@ -197,6 +204,9 @@ class Bus:
             await self.client.force_reconnect()
             return
         self.round_trip_s = time.perf_counter() - started_s
+        self._least_round_trip_s = min(
+            self._least_round_trip_s or CONNECT_TIMEOUT_S, self.round_trip_s
+        )
         self._metrics.nats_round_trip(self.round_trip_s)
 
     async def close(self) -> None:
@@ -390,41 +400,73 @@ class Bus:
         await self._reply(subject, body, result_headers(result, self.encoding))
 
     def post_event(self, kind: str, body: dict[str, Json]) -> None:
-        """Publish an event soon; dropped while the bus is away."""
-        self._post(self.subjects.event(kind), encode(body, self.encoding))
+        """Publish an event soon; dropped while the bus is away or falls behind."""
+        if self._keeps_up:
+            self._post(self.subjects.event(kind), encode(body, self.encoding))
 
-    def post_tick(self, symbol: str, body: bytes) -> bool:
-        """Publish a tick soon; False while the bus is away or falls behind."""
-        subject = self._tick_subjects.get(symbol)
-        if subject is None:
-            subject = self._tick_subjects[symbol] = self.subjects.tick(symbol)
-        return self._post(subject, body)
-
-    def _post(self, subject: str, body: bytes) -> bool:
-        backlog = self._outgoing_bytes + self.client.pending_data_size
-        if not self.client.is_connected or backlog > self._config.ticks.backlog_bytes:
+    def post_ticks(self, batch: Iterable[tuple[str, bytes]]) -> bool:
+        """Publish ticks soon; False while the bus is away or falls behind, and then none is."""
+        if not self._keeps_up:
             return False
-        self._outgoing.append((subject, body))
-        self._outgoing_bytes += len(body)
-        self._outgoing_there.set()
+        for symbol, body in batch:
+            subject = self._tick_subjects.get(symbol)
+            if subject is None:
+                subject = self._tick_subjects[symbol] = self.subjects.tick(symbol)
+            self._post(subject, body)
         return True
+
+    @property
+    def _keeps_up(self) -> bool:
+        """Tell whether NATS is there and has confirmed in time what it was sent."""
+        if not self.client.is_connected:
+            return False
+        if self._asked_at_s is None:
+            return True
+        waited_s = time.monotonic() - self._asked_at_s
+        return waited_s <= self._config.ticks.conflate_after_s + self._least_round_trip_s
+
+    def _post(self, subject: str, body: bytes) -> None:
+        self._outgoing.append((subject, body))
+        self._outgoing_there.set()
 
     async def pump(self) -> None:
         """Publish what was posted, a whole batch without a pause, until cancelled.
 
         nats-py sends a batch that is published without a yield as one write.
         """
+        confirming = asyncio.create_task(self._confirm_for_ever(), name="bus-confirm")
+        try:
+            while True:
+                await self._outgoing_there.wait()
+                self._outgoing_there.clear()
+                batch, self._outgoing = self._outgoing, []
+                publish = self.client.publish
+                try:
+                    for subject, body in batch:
+                        await publish(subject, body)
+                except NatsError as exc:
+                    log.warning("publish_failed count=%d cause=%r", len(batch), exc)
+                await asyncio.sleep(0)  # the flusher's turn
+                self._unconfirmed_bytes += sum(len(body) for _, body in batch)
+                self._written.set()
+        finally:
+            confirming.cancel()
+
+    async def _confirm_for_ever(self) -> None:
+        """Ask NATS whether all has come, as soon as there is enough to ask about."""
         while True:
-            await self._outgoing_there.wait()
-            self._outgoing_there.clear()
-            batch, self._outgoing, self._outgoing_bytes = self._outgoing, [], 0
-            publish = self.client.publish
+            await self._written.wait()
+            self._written.clear()
+            if self._unconfirmed_bytes < WORTH_ASKING_BYTES:
+                continue
+            self._unconfirmed_bytes = 0
+            self._asked_at_s = time.monotonic()
             try:
-                for subject, body in batch:
-                    await publish(subject, body)
-            except NatsError as exc:
-                log.warning("publish_failed count=%d cause=%r", len(batch), exc)
-            await asyncio.sleep(0)
+                await self.client.flush(CONFIRMED_IN_S)
+            except (NatsError, TimeoutError) as exc:
+                log.debug("unconfirmed cause=%r", exc)  # `watch` reconnects
+                await asyncio.sleep(RECONNECT_WAIT_S)
+            self._asked_at_s = None
 
     async def _keep_last_ticks(self) -> None:
         """Make the memory stream that holds the last tick of each symbol."""

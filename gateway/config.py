@@ -228,10 +228,12 @@ class Ticks(Section):
     last_value: bool = Field(
         True, description="Keep the last tick per symbol in a memory stream (needs JetStream)."
     )
-    backlog_bytes: int = Field(
-        1_000_000,
-        ge=1_000,
-        description="Unsent bytes to NATS above which only the newest tick per symbol is kept.",
+    conflate_after_s: float = Field(
+        0.05,
+        gt=0,
+        le=10,
+        description="When NATS has not confirmed for so long what it was sent, only the newest "
+        "tick per symbol is kept until it does.",
     )
 
 

@@ -28,7 +28,6 @@ from gateway.core.messages import (
     Raw,
     Result,
     Source,
-    Tick,
 )
 from gateway.errors import InvalidCommand, RemoteProtocolError
 
@@ -351,21 +350,6 @@ def service_error(code: int, text: str) -> dict[str, str]:
     """Return the headers of an answer that says no."""
     printable = "".join(c if " " <= c <= "~" else "?" for c in text[:200])
     return {ERROR_CODE_HEADER: str(code), ERROR_HEADER: printable}
-
-
-def tick_body(tick: Tick) -> dict[str, Json]:
-    """Write a tick; `seq` first, as the terminal does."""
-    return {
-        "seq": tick.seq,
-        "symbol": tick.symbol,
-        "time": tick.time_ms,
-        "broker_time": tick.broker_time_s,
-        "bid": tick.bid,
-        "ask": tick.ask,
-        "last": tick.last,
-        "volume": tick.volume,
-        "mode": str(tick.mode),
-    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from gateway.core.messages import (
     Outcome,
     Result,
     Source,
-    Tick,
 )
 from gateway.symbols import (
     Findings,
@@ -34,6 +33,7 @@ from gateway.symbols import (
     read_quote,
     read_rules,
 )
+from gateway.tick import Tick
 
 RULES_ARE_KEPT_S = 60.0
 """Brokers change stop levels around news; a minute costs one small read per symbol."""

@@ -12,22 +12,23 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from typing import Literal
 
 import msgpack
 
-from gateway.core.messages import Json, Tick, TickMode
-from gateway.envelope import Encoding, encode, tick_body
+from gateway.core.messages import Json
 from gateway.errors import RemoteProtocolError
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, TickCounts
+from gateway.tick import Tick, TickMode, decode_tick, encode_tick
 
 log = logging.getLogger(__name__)
 
 TICK_TOPIC = b"tick."
-RETRY_S = 0.05
-"""How often kept ticks are offered again to a slow bus."""
+RETRY_S = 0.005
+"""How often kept ticks are offered again to a slow bus: they are late by that at most."""
 
-PublishTick = Callable[[str, bytes], bool]
-"""Publishes one body on a symbol's subject; False when the bus cannot take it now."""
+PublishTicks = Callable[[list[tuple[str, bytes]]], bool]
+"""Publishes bodies, each on its symbol's subject; False when the bus cannot take any now."""
 
 HeardEvent = Callable[[str, Mapping[str, Json]], None]
 """Takes a topic other than a tick's, and its map."""
@@ -37,33 +38,42 @@ class Ticks:
     """The whole tick path.
 
     Args:
-        publish: Hands a body to the bus.
+        publish: Hands a batch of bodies to the bus.
         heard: Takes what else the terminal publishes: heartbeats and events.
     """
 
     def __init__(
-        self, encoding: Encoding, publish: PublishTick, heard: HeardEvent, metrics: Metrics
+        self,
+        encoding: Literal["msgpack", "json"],
+        publish: PublishTicks,
+        heard: HeardEvent,
+        metrics: Metrics,
     ) -> None:
         self.newest: dict[str, Tick] = {}
         self._encoding = encoding
         self._publish = publish
         self._heard = heard
         self._metrics = metrics
+        self._counts: dict[str, TickCounts] = {}
         self._kept: dict[str, bytes] = {}
         self._retry: asyncio.TimerHandle | None = None
 
     def receive(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Take in one batch from the terminal's publishing socket."""
         started_s = time.perf_counter()
+        batch = []
         for topic, payload in messages:
             try:
                 if topic.startswith(TICK_TOPIC):
-                    self._forward(_decode_tick(payload), payload)
+                    tick = decode_tick(payload)
+                    self._count(tick)
+                    batch.append((tick.symbol, self._body(tick, payload)))
                 else:
                     self._heard(topic.decode(), _decode_map(payload))
             except (RemoteProtocolError, UnicodeDecodeError) as exc:
                 self._metrics.reply_discarded("malformed")
                 log.warning("published_malformed topic=%r cause=%s", topic[:40], exc)
+        self._forward(batch)
         self._metrics.tick_forwarded((time.perf_counter() - started_s) / len(messages))
 
     def polled(self, symbol: str, quote: Mapping[str, Json], time_ms: int) -> None:
@@ -87,42 +97,52 @@ class Ticks:
             return
         if before is not None and _same_quote(before, tick):
             return
-        self._forward(tick, encode(tick_body(tick), Encoding.MSGPACK))
+        self._count(tick)
+        self._forward([(symbol, encode_tick(tick, self._encoding))])
 
-    def _forward(self, tick: Tick, packed: bytes) -> None:
+    def _count(self, tick: Tick) -> None:
         symbol = tick.symbol
-        self._metrics.ticks_received(symbol)
-        self._metrics.tick_seen(symbol, tick.time_ms / 1000)
+        counts = self._counts.get(symbol)
+        if counts is None:
+            counts = self._counts[symbol] = self._metrics.ticks_of(symbol)
+        counts.received += 1
+        counts.last_at_s = tick.time_ms / 1000
         before = self.newest.get(symbol)
         if before is not None and tick.seq > before.seq + 1:
-            self._metrics.ticks_missed(symbol, tick.seq - before.seq - 1)
+            counts.missed += tick.seq - before.seq - 1
         self.newest[symbol] = tick
-        body = (
-            packed
-            if self._encoding is Encoding.MSGPACK
-            else encode(tick_body(tick), self._encoding)
-        )
-        if symbol not in self._kept and self._publish(symbol, body):
-            self._metrics.ticks_published(symbol)
-        else:
-            self._keep(symbol, body)
 
-    def _keep(self, symbol: str, body: bytes) -> None:
-        """Hold the newest body of a symbol until the bus takes it."""
-        if symbol in self._kept:
-            self._metrics.ticks_conflated(symbol)
-        self._kept[symbol] = body
+    def _body(self, tick: Tick, packed: bytes) -> bytes:
+        return packed if self._encoding == "msgpack" else encode_tick(tick, self._encoding)
+
+    def _forward(self, batch: list[tuple[str, bytes]]) -> None:
+        """Hand a batch to the bus, or keep the newest of each symbol until it takes it."""
+        if batch and not self._kept and self._publish(batch):
+            self._published(batch)
+        elif batch:
+            self._keep(batch)
+
+    def _published(self, batch: list[tuple[str, bytes]]) -> None:
+        for symbol, _ in batch:
+            self._counts[symbol].published += 1
+
+    def _keep(self, batch: list[tuple[str, bytes]]) -> None:
+        for symbol, body in batch:
+            if symbol in self._kept:
+                self._counts[symbol].conflated += 1
+            self._kept[symbol] = body
         if self._retry is None:
             self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._offer_kept)
 
     def _offer_kept(self) -> None:
+        """Offer what is kept; only then may newer ticks follow."""
         self._retry = None
-        for symbol in list(self._kept):
-            if not self._publish(symbol, self._kept[symbol]):
-                self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._offer_kept)
-                return
-            del self._kept[symbol]
-            self._metrics.ticks_published(symbol)
+        batch = list(self._kept.items())
+        if self._publish(batch):
+            self._published(batch)
+            self._kept.clear()
+        else:
+            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._offer_kept)
 
 
 def _decode_map(payload: bytes) -> Mapping[str, Json]:
@@ -133,29 +153,6 @@ def _decode_map(payload: bytes) -> Mapping[str, Json]:
     if not isinstance(value, dict):
         raise RemoteProtocolError(f"not a map but {type(value).__name__}")
     return value
-
-
-def _decode_tick(payload: bytes) -> Tick:
-    """Read a tick as the terminal publishes it (docs/protocol.md).
-
-    Raises:
-        RemoteProtocolError: A key is missing or of a wrong type, or a price is not finite.
-    """
-    said = _decode_map(payload)
-    try:
-        return Tick(
-            seq=int(said["seq"]),
-            symbol=str(said["symbol"]),
-            time_ms=int(said["time"]),
-            broker_time_s=int(said["broker_time"]),
-            bid=_price(said["bid"]),
-            ask=None if said["ask"] is None else _price(said["ask"]),
-            last=float(said["last"]),
-            volume=float(said["volume"]),
-            mode=TickMode(said["mode"]),
-        )
-    except (KeyError, TypeError, ValueError) as exc:
-        raise RemoteProtocolError(f"bad tick: {exc!r}") from exc
 
 
 def _price(value: Json) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
@@ -46,8 +46,11 @@ STORED_IN_S = 2.0
 ANSWER_MARGIN_S = 1.0
 """How long after a command's deadline its answer may still be on its way."""
 
-MOST_TICKS_WAITING = 10_000
-"""Ticks that wait for a slow reader before the oldest are dropped."""
+MOST_TICKS_WAITING = 1_000
+"""Ticks that wait for a slow reader; then it is given only the newest of each symbol."""
+
+READ_AT_ONCE = 64
+"""Bodies read before others get a turn: a reader that never waits would stop the connection."""
 
 ASK_EVERY_S = 0.5
 """How often the gateway is asked about a trade whose answer is missing."""
@@ -432,7 +435,8 @@ class Mt4Client:
     async def ticks(self, *symbols: str) -> AsyncIterator[TickMessage]:
         """Follow the ticks of some symbols, or of all.
 
-        A gap shows in `missed`, also one that this reader makes by being too slow.
+        A gap shows in `missed`, also one that this reader makes: one that is too slow is given the
+        newest tick of each symbol, and not those before it.
         """
         last_seq: dict[str, int] = {}
         subjects = [self._subjects.tick(symbol) for symbol in symbols or ("*",)]
@@ -459,16 +463,16 @@ class Mt4Client:
 
         Args:
             subjects: What to subscribe to.
-            most_waiting: Beyond it the oldest go: a reader that is too slow reads the news.
+            most_waiting: Beyond it only the newest body of each subject is kept.
 
         Raises:
             NotConnected: There is no connection, or it was closed by the server for good.
         """
-        arrived: deque[Msg] = deque(maxlen=most_waiting)
+        arrived = Arrived(most_waiting)
         there = asyncio.Event()
 
         async def note(msg: Msg) -> None:
-            arrived.append(msg)
+            arrived.put(msg)
             there.set()
 
         self._waiting.add(there)
@@ -481,10 +485,13 @@ class Mt4Client:
             while not self._connection.is_closed:
                 await there.wait()
                 there.clear()
-                while arrived:
-                    msg = arrived.popleft()
+                read = 0
+                while (msg := arrived.take()) is not None:
                     body = decode_published(msg.data, _encoding(msg.data, msg.headers))
                     yield msg.subject, body
+                    read += 1
+                    if read % READ_AT_ONCE == 0:
+                        await asyncio.sleep(0)
         except (NatsError, OSError) as exc:
             raise NotConnected(f"cannot follow {', '.join(subjects)}: {exc!r}") from exc
         finally:
@@ -494,6 +501,35 @@ class Mt4Client:
                     await subscription.unsubscribe()
         if not self._closing:
             raise NotConnected("NATS closed the connection for good")
+
+
+class Arrived:
+    """Messages that wait for their reader.
+
+    Args:
+        most: Beyond it only the newest of each subject is kept, until all were read.
+    """
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._in_order: deque[Msg] = deque()
+        self._newest: OrderedDict[str, Msg] = OrderedDict()
+
+    def put(self, msg: Msg) -> None:
+        """Add one."""
+        if not self._newest and (self._most is None or len(self._in_order) < self._most):
+            self._in_order.append(msg)
+            return
+        while self._in_order:
+            waiting = self._in_order.popleft()
+            self._newest[waiting.subject] = waiting
+        self._newest[msg.subject] = msg
+
+    def take(self) -> Msg | None:
+        """Return the next; None when there is none."""
+        if self._in_order:
+            return self._in_order.popleft()
+        return self._newest.popitem(last=False)[1] if self._newest else None
 
 
 def _encoding(body: bytes, headers: Mapping[str, str] | None) -> Encoding:

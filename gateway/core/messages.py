@@ -268,32 +268,3 @@ class Wish:
     deadline_at_s: float | None = None
     problem: str | None = None
     trace: str | None = None
-
-
-class TickMode(StrEnum):
-    """Whether each quote change is seen (`event`) or the price is looked at now and then."""
-
-    EVENT = "event"
-    SAMPLED = "sampled"
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """One quote.
-
-    Attributes:
-        seq: Counts per symbol, +1 each, so that a gap is visible.
-        time_ms: UTC, milliseconds since 1970.
-        broker_time_s: The broker's clock, no zone.
-        ask: None where the source knows one price only (pipe, text mode).
-    """
-
-    seq: int
-    symbol: str
-    time_ms: int
-    broker_time_s: int
-    bid: float
-    ask: float | None
-    last: float
-    volume: float
-    mode: TickMode

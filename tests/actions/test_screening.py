@@ -147,13 +147,13 @@ async def test_draining_gateway_answers_what_is_being_screened(nats_server: Nats
 async def test_newest_tick_spares_a_question(nats_server: NatsServer) -> None:
     """A fresh tick is the market; an old one is not relied on."""
     async with Stack(nats_server.url, QUIET) as stack:
-        await stack.terminal.quote("EURUSD", 1.2, 1.2001)
+        await stack.quote("EURUSD", 1.2, 1.2001)
         await eventually(lambda: "EURUSD" in stack.app.ticks.newest)
         fresh = await stack.buy(sl=1.1999)
 
         assert fresh.succeeded
         assert 0 == asked(stack, "GET_SYMBOL_TICK")
-        await stack.terminal.quote("EURUSD", 1.3, 1.3001, utc_ms=0)
+        await stack.quote("EURUSD", 1.3, 1.3001, utc_ms=0)
         await eventually(lambda: stack.app.ticks.newest["EURUSD"].bid == 1.3)
         old = await stack.buy(sl=1.2999)
 

@@ -18,8 +18,6 @@ from gateway.core.messages import (
     Raw,
     Result,
     Source,
-    Tick,
-    TickMode,
 )
 from gateway.envelope import (
     ERROR_CODE_HEADER,
@@ -31,8 +29,8 @@ from gateway.envelope import (
     format_time,
     parse_time,
     result_body,
-    tick_body,
 )
+from gateway.tick import Tick, TickMode, decode_tick, encode_tick
 
 
 def result(
@@ -177,10 +175,15 @@ def test_success_has_no_error_header() -> None:
 def test_a_tick_begins_with_its_number() -> None:
     """As the terminal writes it: clients see a gap in the first bytes."""
     tick = Tick(7, "EURUSD", 1_700_000_000_000, 1_700_007_200, 1.1, None, 0.0, 0.0, TickMode.EVENT)
-    body = tick_body(tick)
+    for packed, encoding in (
+        (encode_tick(tick, "msgpack"), Encoding.MSGPACK),
+        (encode_tick(tick, "json"), Encoding.JSON),
+    ):
+        body = read(packed, encoding)
 
-    assert ("seq", 7) == next(iter(body.items()))
-    assert (None, "event") == (body["ask"], body["mode"])
+        assert ("seq", 7) == next(iter(body.items()))
+        assert (1_700_000_000_000, None, "event") == (body["time"], body["ask"], body["mode"])
+        assert tick == decode_tick(msgpack.packb(body))
 
 
 @given(st.floats(0, 4e9))

@@ -23,7 +23,7 @@ async def test_page_shows_the_gateway_at_work(nats_server: NatsServer) -> None:
     """Links, account, queues, the last command with its result, the last tick."""
     async with Stack(nats_server.url, ticks={"symbols": ["EURUSD"]}) as stack:
         assert (await stack.buy(id_="from-a-test")).outcome == "succeeded"
-        await stack.terminal.quote("EURUSD", 1.23456, 1.23478)
+        await stack.quote("EURUSD", 1.23456, 1.23478)
         page = await asyncio.to_thread(
             open_page, f"http://{stack.app.status.address}/", "--dump-dom"
         )

@@ -55,9 +55,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.client": FOUNDATION | BODIES,
     "gateway.commands": FLOW | {"gateway.replies", "gateway.screening"},
     "gateway.symbols": frozenset({"gateway.core"}),
-    "gateway.screening": frozenset({"gateway.core", "gateway.symbols"}),
+    "gateway.screening": frozenset({"gateway.core", "gateway.symbols", "gateway.tick"}),
     "gateway.replies": frozenset({"gateway.core", "gateway.mt4_enums"}),
-    "gateway.ticks": FLOW,
+    "gateway.tick": frozenset({"gateway.errors"}),
+    "gateway.ticks": FLOW | {"gateway.tick"},
     "gateway.events": frozenset({"gateway.core"}),
     "gateway.app": FLOW
     | {
@@ -84,6 +85,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("gateway/status.py",),
     "argcomplete": ("gateway/completion.py",),
+    "msgspec": ("gateway/tick.py",),
     "nacl": ("gateway/nats_login.py",),
     "nats": (
         "gateway/bus.py",

@@ -451,3 +451,21 @@ async def test_leaving_a_loop_unsubscribes(client: Mt4Client, bus: Bus) -> None:
     await client.connection.flush()
 
     assert before == client.connection.stats["in_msgs"]
+
+
+async def test_slow_reader_is_given_the_newest_of_each_symbol(
+    client: Mt4Client, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It falls behind by no more than it may; what it was not given is counted."""
+    monkeypatch.setattr(client_module, "MOST_TICKS_WAITING", 4)
+    ticks = client.ticks()
+    first = asyncio.ensure_future(anext(ticks))
+    while not first.done():
+        await bus.publish("tick.EURUSD", tick_of("EURUSD", 1))
+    burst = [tick_of(symbol, seq) for seq in range(2, 12) for symbol in ("EURUSD", "USDJPY")]
+    for tick in burst:
+        await bus.publish(f"tick.{tick['symbol']}", tick)
+    await client.connection.flush()
+    found = [await anext(ticks), await anext(ticks)]
+
+    assert {("EURUSD", 11), ("USDJPY", 11)} == {(tick.symbol, tick.seq) for tick in found}

@@ -108,7 +108,7 @@ def test_foreign_action_is_counted_as_other() -> None:
 def test_foreign_symbol_is_counted_as_other() -> None:
     """A broker's thousand symbols stay one series unless they are configured."""
     metrics = new_metrics()
-    metrics.ticks_received("BTCUSD", 3)
+    metrics.ticks_of("BTCUSD").received += 3
 
     assert 3 == value(metrics, "ticks_received_total", symbol="other")
 
@@ -125,9 +125,9 @@ def test_series_do_not_grow_with_foreign_labels() -> None:
 
 @pytest.mark.parametrize("name", ["received", "published", "missed", "conflated"])
 def test_ticks_are_counted_by_symbol(name: str) -> None:
-    """Each of the four counters adds what it is told."""
+    """Each of the four numbers is shown as a counter."""
     metrics = new_metrics()
-    getattr(metrics, f"ticks_{name}")("EURUSD", 5)
+    setattr(metrics.ticks_of("EURUSD"), name, 5)
 
     assert 5 == value(metrics, f"ticks_{name}_total", symbol="EURUSD")
 
@@ -158,7 +158,7 @@ def test_other_symbols_without_ticks_show_no_time() -> None:
 def test_last_tick_shows_its_time() -> None:
     """The newest tick's time is kept per symbol."""
     metrics = new_metrics()
-    metrics.tick_seen("EURUSD", 1_795_000_000.5)
+    metrics.ticks_of("EURUSD").last_at_s = 1_795_000_000.5
 
     assert 1_795_000_000.5 == value(metrics, "last_tick_timestamp_seconds", symbol="EURUSD")
 
@@ -268,8 +268,8 @@ def use_foreign_labels(metrics: Metrics, names: Collection[str]) -> None:
         metrics.reply_received(name, 0.1)
         metrics.reply_dropped(name, "timeout")
         metrics.resolved(name)
-        metrics.ticks_received(name)
-        metrics.tick_seen(name, 1.0)
+        metrics.ticks_of(name).received += 1
+        metrics.ticks_of(name).last_at_s = 1.0
 
 
 def call_everything(metrics: Metrics) -> None:
@@ -290,11 +290,7 @@ def call_everything(metrics: Metrics) -> None:
     metrics.terminal_is_up(True)
     metrics.trade_is_allowed(True)
     metrics.market_is_open(True)
-    metrics.ticks_received("EURUSD")
-    metrics.ticks_published("EURUSD")
-    metrics.ticks_missed("EURUSD", 2)
-    metrics.ticks_conflated("EURUSD")
-    metrics.tick_seen("EURUSD", 1.0)
+    metrics.ticks_of("EURUSD").received += 1
     metrics.tick_forwarded(0.0001)
     metrics.nats_is_up(True)
     metrics.nats_reconnected()

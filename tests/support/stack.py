@@ -135,6 +135,16 @@ class Stack:
         """Open a position."""
         return await self.client.order_send("EURUSD", "BUY", lots, **options)
 
+    async def quote(
+        self, symbol: str, bid: float, ask: float, *, utc_ms: int | None = None
+    ) -> None:
+        """Move the market when the gateway hears the terminal's ticks; those before are lost."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.app.ticks.newest:
+                await self.terminal.quote("USDJPY", 147.0, 147.01)
+                await asyncio.sleep(0.005)
+        await self.terminal.quote(symbol, bid, ask, utc_ms=utc_ms)
+
     def metric(self, name: str, **labels: str) -> float:
         """Read one sample of the metrics."""
         page, _ = self.app.metrics.render("text/plain")
