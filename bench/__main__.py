@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import commands, growth, start, ticks
+from bench import commands, fleet, growth, start, ticks
 from bench.figures import Figure, table, write
 from bench.site import machine
 
@@ -39,6 +39,7 @@ def parts(*, full: bool, quotes: Path | None = None) -> dict[str, Part]:
         "memory": lambda: start.memory(ticks=1_000_000 * scale),
         "symbols": lambda: growth.symbols(rounds=5 * scale, size=50_000),
         "clients": lambda: growth.clients(rounds=5 * scale),
+        "fleet": lambda: fleet.fleet(1_000 if full else 100, seconds=3 * scale),
         "records": lambda: growth.records(1_000_000 if full else 20_000, rounds=5 * scale),
     }
 

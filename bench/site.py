@@ -61,7 +61,33 @@ def on_one_core(wanted: bool) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-class Process:
+class Watched:
+    """A process that is looked at."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    @property
+    def cpu_s(self) -> float | None:
+        """CPU time used so far by all threads."""
+        try:
+            tasks = list(Path(f"/proc/{self._pid}/task").iterdir())
+            return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+        except OSError:
+            return None
+
+    @property
+    def memory_mb(self) -> float | None:
+        """Resident memory."""
+        try:
+            status = Path(f"/proc/{self._pid}/status").read_text(encoding="utf-8")
+        except OSError:
+            return None
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        return int(found[1]) / 1000 if found else None
+
+
+class Process(Watched):
     """One program beside us.
 
     Args:
@@ -78,6 +104,7 @@ class Process:
             stderr=None if is_told else subprocess.DEVNULL,
             env=os.environ | environment,
         )
+        super().__init__(self._popen.pid)
         if is_told:
             assert self.line() == "ready"
 
@@ -91,25 +118,6 @@ class Process:
         """Wait for a line."""
         assert self._popen.stdout is not None
         return self._popen.stdout.readline().decode().strip()
-
-    @property
-    def cpu_s(self) -> float | None:
-        """CPU time used so far by all threads."""
-        try:
-            tasks = list(Path(f"/proc/{self._popen.pid}/task").iterdir())
-            return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-        except OSError:
-            return None
-
-    @property
-    def memory_mb(self) -> float | None:
-        """Resident memory."""
-        try:
-            status = Path(f"/proc/{self._popen.pid}/status").read_text(encoding="utf-8")
-        except OSError:
-            return None
-        found = re.search(r"VmRSS:\s+(\d+) kB", status)
-        return int(found[1]) / 1000 if found else None
 
     def stop(self) -> None:
         """End it."""

@@ -71,6 +71,11 @@ class NatsServer:
         """Let a paused server go on."""
         self._running().send_signal(signal.SIGCONT)
 
+    @property
+    def pid(self) -> int:
+        """The process, to look at."""
+        return self._running().pid
+
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is None:
             raise RuntimeError(f"nats-server is not running on {self.url}")
