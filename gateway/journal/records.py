@@ -13,7 +13,7 @@ from typing import Any
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import ConsumerConfig, DeliverPolicy, RawStreamMsg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
 from gateway.errors import GatewayError, JournalAway
@@ -161,6 +161,7 @@ class Records:
         wanted = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_TIME,
             opt_start_time=since,  # type: ignore[arg-type] # it goes out as it is
+            ack_policy=AckPolicy.NONE,  # else the server waits for acknowledgements after 1,000
             headers_only=True,
             mem_storage=True,
             inactive_threshold=READ_TIMEOUT_S * 2,

@@ -127,3 +127,16 @@ async def test_headers_are_read_without_bodies(client: Client) -> None:
         (subject, headers["Mt4-Outcome"]) for subject, headers in found
     ]
     assert [] == await records.headers_since("facts.result.>", "2100-01-01T00:00:00Z")
+
+
+async def test_more_records_are_read_than_a_consumer_hands_out_unacknowledged(
+    client: Client,
+) -> None:
+    """The server stops after 1,000 that wait for an acknowledgement; a busy day has more."""
+    records = Records(client, STREAM)
+    for number in range(1_100):
+        await client.publish(f"facts.result.me.{number}", b"x")
+    await write(client, "result.me.last")
+    found = await records.headers_since("facts.result.>", "2020-01-01T00:00:00Z")
+
+    assert 1_101 == len(found)
