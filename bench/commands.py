@@ -26,7 +26,7 @@ BLOCK = 50
 STORED = "floor.stored"
 READ = {"ticket": 1001}
 CLIENTS = 50
-UNTIL_UP_S = 20.0
+UNTIL_UP_S = 120.0
 
 
 @dataclass

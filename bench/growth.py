@@ -80,7 +80,6 @@ def records(most: int, rounds: int) -> list[Figure]:
     for count in (1_000, most):
         with Site() as site:
             site.terminal()
-            site.gateway().stop()  # makes the streams
             ends = Ends(site)
             gateway = site.gateway()
             ends.wait_for_gateway()

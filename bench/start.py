@@ -20,8 +20,10 @@ def starts(count: int) -> list[Figure]:
     took_s = []
     with Site() as site:
         site.terminal()
-        site.gateway().stop()  # makes the streams
         ends = Ends(site)
+        first = site.gateway()  # makes the streams
+        ends.wait_for_gateway()
+        first.stop()
         for _ in range(count):
             began_s = time.perf_counter()
             gateway = site.gateway()
