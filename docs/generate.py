@@ -174,7 +174,7 @@ def _keys(name: str, section: Schema) -> Iterator[str]:
                 _kind(key, field),
                 _value(field.get("default")),
                 _range(field),
-                f"`{ENVIRONMENT_PREFIX}{name.upper()}__{key.upper()}`",
+                "" if is_table(field) else f"`{ENVIRONMENT_PREFIX}{name.upper()}__{key.upper()}`",
                 ("**Secret.** " if is_secret(field) else "") + field.get("description", ""),
             ]
             for key, field in section["properties"].items()
@@ -185,6 +185,8 @@ def _keys(name: str, section: Schema) -> Iterator[str]:
 def _kind(key: str, field: Schema) -> str:
     """Say what a value is, with its unit."""
     field = without_null(field)
+    if is_table(field):
+        return "tables by name"
     if field["type"] == "array":
         return f"list of {_kind('', field['items'])}s"
     kind = "path" if field.get("format") == "path" else str(field["type"])
@@ -196,6 +198,8 @@ def _range(field: Schema) -> str:
     """Say which values are allowed."""
     field = without_null(field)
     field = {**field.get("items", {}), **field}
+    if is_table(field):
+        return ", ".join(f"`{pattern}`" for pattern in field["patternProperties"])
     if "const" in field or "enum" in field:
         return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
     limits = [text.format(_number(field[key])) for key, text in RANGES.items() if key in field]
@@ -210,6 +214,11 @@ def _number(value: float) -> str:
 
 def _value(value: Any) -> str:
     return "none" if value is None else f"`{json.dumps(value)}`"
+
+
+def is_table(field: Schema) -> bool:
+    """Tell whether it is a table of tables, which only a file can hold."""
+    return field.get("type") == "object"
 
 
 def is_secret(field: Schema) -> bool:
@@ -231,7 +240,7 @@ def example(sections: dict[str, Schema]) -> str:
     for name, section in sections.items():
         lines.append(f"\n[{name}]")
         for key, field in section["properties"].items():
-            default = field.get("default")
+            default = None if is_table(field) else field.get("default")
             # JSON's strings, numbers, booleans and lists are TOML's too.
             lines.append(f"# {key} =" if default is None else f"{key} = {json.dumps(default)}")
     return "\n".join(lines).lstrip()

@@ -44,6 +44,7 @@ from gateway.envelope import (
 from gateway.errors import InvalidCommand, JournalAway, TransportError
 from gateway.metrics import Metrics
 from gateway.nats_login import connect_options
+from gateway.policy_settings import PolicyInForce
 from gateway.subjects import Subjects
 
 log = logging.getLogger(__name__)
@@ -71,14 +72,16 @@ class Bus:
 
     Args:
         config: Servers, names, encodings.
+        policy: Tells whether a job needs a deadline.
     """
 
-    def __init__(self, config: Config, metrics: Metrics) -> None:
+    def __init__(self, config: Config, metrics: Metrics, policy: PolicyInForce) -> None:
         self.subjects = Subjects(config.bus.prefix, config.terminal.name)
         self.round_trip_s: float | None = None
         self.last_error: str | None = None
         self._last_error_at_s = 0.0
         self._config = config
+        self._policy = policy
         self._metrics = metrics
         self.client = Client()
         self.encoding = Encoding.MSGPACK if config.bus.encoding == "msgpack" else Encoding.JSON
@@ -362,7 +365,7 @@ class Bus:
         _, client, action = msg.subject.rsplit(".", 2)
         wish = self._wish(msg, action, Effect.TRADE, client, client)
         deadline_at_s = wish.deadline_at_s
-        if deadline_at_s is None and not self._config.policy.require_deadline:
+        if deadline_at_s is None and not self._policy.current.require_deadline:
             deadline_at_s = stored_at_s + self._config.commands.default_timeout_s
         id_ = wish.id or f"job-{sequence}"
         return replace(wish, id=id_, deadline_at_s=deadline_at_s, answer=answer)

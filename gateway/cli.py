@@ -171,17 +171,22 @@ def _add_config_commands(commands: Any) -> None:
 
 def _configuration(args: argparse.Namespace) -> Config:
     environment = {k: v for k, v in os.environ.items() if k != CONFIG_VARIABLE}
+    return load(_configuration_file(args), environment)
+
+
+def _configuration_file(args: argparse.Namespace) -> Path | None:
     named = os.environ.get(CONFIG_VARIABLE)
-    return load(args.config or (Path(named) if named else None), environment)
+    return args.config or (Path(named) if named else None)
 
 
 def _run(args: argparse.Namespace) -> int:
     config = _configuration(args)
-    from gateway import app, logs  # noqa: PLC0415 - `send` must not wait for the web server
+    from gateway import app, logs, policy_reload  # noqa: PLC0415 - `send` needs no web server
 
     logs.configure(config.log)
+    reload = policy_reload.Reload(config, lambda: _configuration(args), _configuration_file(args))
     try:
-        app.run(config)
+        app.run(config, reload)
     except ConfigError:
         raise
     except GatewayError as exc:
@@ -367,6 +372,8 @@ async def _status(client: Any, args: argparse.Namespace) -> int:
     print(f"journal   {said['journal']}")
     if said["halted"]:
         print(f"halted    {said['halted']}")
+    if said["policy_problem"]:
+        print(f"policy    NOT RELOADED, the last good one holds: {said['policy_problem']}")
     print(f"terminal  {terminal['name']}, link {terminal['link']}, {terminal['dialect']}")
     print(f"account   {account.get('login', '-')} at {account.get('server', '-')}")
     print(f"nats      {nats['server']}, round trip {1000 * (nats['round_trip_s'] or 0):.1f} ms")

@@ -56,10 +56,12 @@ from gateway.core.messages import (
 from gateway.core.search_trade import SearchTrade
 from gateway.envelope import new_id
 from gateway.errors import InvalidCommand, JournalAway
+from gateway.guard import NO_FACTS, Facts, Guard
 from gateway.journal.trades import WATCHED_S, Inheritance, Journal, Sent
 from gateway.metrics import Metrics
-from gateway.policy import halted, refusal
-from gateway.screening import Screening
+from gateway.policy import halted
+from gateway.policy_settings import PolicyInForce
+from gateway.screening import Screened, Screening
 from gateway.terminal.line import FINAL, Line
 
 log = logging.getLogger(__name__)
@@ -84,7 +86,8 @@ DRAINED = Conclusion(
     Outcome.DENIED, cause=Cause(Source.GATEWAY, 410, "DRAINING", "the gateway is shutting down")
 )
 
-RULES_UNKNOWN = 503
+NOT_KNOWN = 503
+"""The code of what could not be judged: `RULES_UNKNOWN`, `STATE_UNKNOWN`."""
 
 SECOND_LOOK_S = 30.0
 """How long a second look at an unknown trade may take, beside the wait for a stale frame."""
@@ -129,6 +132,7 @@ class Commands:
 
     Args:
         journal: Told before a trade's first frame leaves, and before anyone hears of its result.
+        policy: What is in force while it is not replaced; that of `config` by default.
     """
 
     def __init__(
@@ -137,8 +141,10 @@ class Commands:
         line: Line,
         journal: Journal,
         metrics: Metrics,
+        policy: PolicyInForce | None = None,
     ) -> None:
         self._config = config
+        self._policy = policy or PolicyInForce(config.policy)
         self._rules = config.rules()
         self._line = line
         self._journal = journal
@@ -157,6 +163,7 @@ class Commands:
         self._broken: BaseException | None = None
         self._screenings: set[asyncio.Task[None]] = set()
         self.screening = Screening(self._look_up)
+        self._guard = Guard(self._policy, self._look_up, self.screening.quote)
         self.last_results: deque[Result] = deque(maxlen=SHOWN)
         metrics.watch_queues(self._lanes.depth, self._lanes.capacity)
 
@@ -178,10 +185,16 @@ class Commands:
             await self._deny(wish, key, cause_or_none, received_at_s)
             return
         work = _Work(command, [wish.answer], wants_raw=wish.params.get("raw") is True)
-        is_screened = self.screening.concerns(command) and received_s < command.deadline_s
-        is_full = len(self._screenings) >= self._lanes.capacity[command.lane]
-        if is_full if is_screened else not self._queue(work):
-            await self._deny(wish, key, self._busy(command.lane), received_at_s)
+        is_late = received_s >= command.deadline_s  # it will expire, whatever it is
+        has_to_ask = self.screening.concerns(command) or self._guard.has_to_ask(command)
+        is_screened = has_to_ask and not is_late
+        if is_screened:
+            is_full = len(self._screenings) >= self._lanes.capacity[command.lane]
+            refused = self._busy(command.lane) if is_full else None
+        else:
+            refused = self._queued(work) if is_late else self._admitted(work)
+        if refused is not None:
+            await self._deny(wish, key, refused, received_at_s)
             return
         self._open.add(work)
         if command.is_trade:
@@ -189,6 +202,17 @@ class Commands:
         if is_screened:
             allow_nudge = wish.params.get("allow_nudge") is True
             self._screen_soon(self._screen(work, allow_nudge=allow_nudge))
+
+    def _admitted(self, work: _Work, facts: Facts = NO_FACTS) -> Cause | None:
+        """Queue what the policy lets through; say why not."""
+        cause = self._guard.admit(work.command, facts) or self._queued(work)
+        if cause is not None:
+            self._guard.ended(work.command.key, Outcome.DENIED)
+        return cause
+
+    def _queued(self, work: _Work) -> Cause | None:
+        """Queue a command; say so if its lane is full."""
+        return None if self._queue(work) else self._busy(work.command.lane)
 
     def _queue(self, work: _Work) -> bool:
         """Put it in its lane; False when that is full."""
@@ -216,32 +240,31 @@ class Commands:
         """Queue a trade that may be sent; finish one that may not."""
         command = work.command
         until_s = command.deadline_s - self._config.commands.send_margin_s
-        screened = await self.screening.screen(
-            command,
-            lambda: self._line.session.dialect,
-            allow_nudge=allow_nudge,
-            until_s=until_s,
-        )
+        screened = Screened()
+        if self.screening.concerns(command):
+            screened = await self.screening.screen(
+                command,
+                lambda: self._line.session.dialect,
+                allow_nudge=allow_nudge,
+                until_s=until_s,
+            )
         work.notes = screened.notes
         cause = screened.cause
+        if cause is None:
+            facts = await self._guard.look_up(command, until_s)
+            cause = DRAINED.cause if self._draining else self._admitted(work, facts)
+        if cause is None:
+            return
         if self._draining:
             cause = DRAINED.cause
-        elif (
-            cause is not None
-            and cause.code == RULES_UNKNOWN
-            and not self._line.is_usable
-            and time.monotonic() >= until_s
-        ):
+        elif cause.code == NOT_KNOWN and not self._line.is_usable and time.monotonic() >= until_s:
             # It has only ever waited for a terminal. Told when it is true, not before.
             await asyncio.sleep(command.deadline_s - time.monotonic())
             reason = f"the deadline passed while the terminal was asked: {cause.message}"
             expired = Cause(Source.GATEWAY, 408, "EXPIRED", reason)
             await self._finish(work, Conclusion(Outcome.EXPIRED, cause=expired))
             return
-        elif cause is None and not self._queue(work):
-            cause = self._busy(command.lane)
-        if cause is not None:
-            await self._finish(work, Conclusion(Outcome.DENIED, cause=cause))
+        await self._finish(work, Conclusion(Outcome.DENIED, cause=cause))
 
     async def _look_up(self, action: str, params: dict[str, Json], until_s: float) -> Result:
         """Read for a trade that is being screened; not held up by a trade in doubt."""
@@ -289,7 +312,7 @@ class Commands:
         settings = self._config.commands
         if wish.deadline_at_s is not None:
             return min(wish.deadline_at_s - received_at_s, settings.maximum_timeout_s)
-        if wish.effect is Effect.TRADE and self._config.policy.require_deadline:
+        if wish.effect is Effect.TRADE and self._policy.current.require_deadline:
             raise InvalidCommand(
                 ["deadline: missing; a trade needs one, for it may have been delayed on its way"]
             )
@@ -327,8 +350,7 @@ class Commands:
         """Say why a valid command is not even queued."""
         if self._draining:
             return DRAINED.cause
-        policy = self._config.policy
-        if cause := refusal(command, policy) or halted(command, policy, self._journal.halted):
+        if (cause := self._stopped(command)) is not None:
             return cause
         if command.is_trade and (cause := self._journal.refusal()) is not None:
             return cause
@@ -461,6 +483,9 @@ class Commands:
     def inherit(self, inheritance: Inheritance) -> None:
         """Find out first what became of the trades that an earlier gateway had sent."""
         self._unknown = {sent.command.key: sent for sent in inheritance.unknown}
+        open_ones = [*inheritance.unfinished, *inheritance.unknown]
+        self._guard.inherit(sent.command for sent in open_ones)
+        self._guard.recall((sent.command, outcome) for sent, outcome in inheritance.lately)
         for sent in inheritance.unfinished:
             command = sent.command
             if sent.ledger is not None:
@@ -534,7 +559,7 @@ class Commands:
                 self._park(work, Pause(GREETING_POLL_S))
             return
         if work.exchange is None:
-            cause = self._impossible(work.command) or self._halt_for(work.command)
+            cause = self._impossible(work.command) or self._stopped(work.command)
             if cause is not None:
                 await self._finish(work, Conclusion(Outcome.DENIED, cause=cause))
                 return
@@ -597,11 +622,12 @@ class Commands:
             work.recorded = await self._journal.sent(sent)
             if not work.recorded:
                 return False
-        return self._journal.may_send() and self._halt_for(command) is None
+        return self._journal.may_send() and self._stopped(command) is None
 
-    def _halt_for(self, command: Command) -> Cause | None:
-        """Look again whether an operator has stopped trading since the intake."""
-        return halted(command, self._config.policy, self._journal.halted)
+    def _stopped(self, command: Command) -> Cause | None:
+        """Say what forbids a command now: the policy, or an operator, since the intake, too."""
+        halt = self._journal.halted
+        return self._guard.first_look(command) or halted(command, self._policy.current, halt)
 
     def _impossible(self, command: Command) -> Cause | None:
         """Look again at what the terminal can do: it may have been greeted since the intake."""
@@ -684,6 +710,7 @@ class Commands:
         result = replace(old, conclusion=proved, finished_at_s=time.time())
         if result.outcome is not Outcome.UNKNOWN and self._journal.settle(command.key):
             self._metrics.resolved(str(result.outcome))
+            self._guard.ended(command.key, result.outcome)
             self._in_background(self._record(command, result, []))
 
     async def watch(self) -> None:
@@ -694,6 +721,7 @@ class Commands:
                 if old.finished_at_s < time.time() - WATCHED_S:
                     self._journal.settle(old.key)
                     self._unknown.pop(old.key, None)
+                    self._guard.forget(old.key)
                 elif self._line.is_usable and old.key in self._unknown:
                     await self._look_again(self._unknown[old.key], old)
 
@@ -719,6 +747,7 @@ class Commands:
         """Finish once: record, then tell."""
         command = work.command
         self._doubt_is_over(work)
+        self._guard.ended(command.key, conclusion.outcome)
         if conclusion.resolved:
             self._metrics.resolved(str(conclusion.outcome))
         if command.key.client != OURSELVES:

@@ -21,6 +21,7 @@ FOUNDATION = frozenset(
         "gateway.config",
         "gateway.core",
         "gateway.errors",
+        "gateway.policy_settings",
     }
 )
 CATALOGUE = frozenset({"gateway.core", "gateway.errors", "gateway.mt4_enums"})
@@ -43,7 +44,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.actions": CATALOGUE
     | {"gateway.fields", "gateway.parameters", "gateway.trade_parameters"},
     "gateway.config": FOUNDATION,
-    "gateway.policy": FOUNDATION,
+    "gateway.policy_settings": frozenset(),
+    "gateway.policy": FOUNDATION | {"gateway.symbols"},
+    "gateway.policy_reload": FOUNDATION,
+    "gateway.guard": FOUNDATION
+    | {"gateway.events", "gateway.policy", "gateway.screening", "gateway.symbols"},
     "gateway.subjects": frozenset(),
     "gateway.envelope": frozenset({"gateway.core", "gateway.errors"}),
     "gateway.bus": FOUNDATION | BODIES | {"gateway.metrics", "gateway.nats_login"},
@@ -53,7 +58,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.status": FOUNDATION | {"gateway.metrics"},
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
     "gateway.client": FOUNDATION | BODIES,
-    "gateway.commands": FLOW | {"gateway.replies", "gateway.screening"},
+    "gateway.commands": FLOW | {"gateway.guard", "gateway.replies", "gateway.screening"},
     "gateway.symbols": frozenset({"gateway.core"}),
     "gateway.screening": frozenset({"gateway.core", "gateway.symbols"}),
     "gateway.replies": frozenset({"gateway.core", "gateway.mt4_enums"}),
@@ -63,6 +68,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     | {
         "gateway.commands",
         "gateway.events",
+        "gateway.policy_reload",
         "gateway.replies",
         "gateway.status",
         "gateway.ticks",
