@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from gateway import __version__, cancellation
 from gateway.actions import ACTIONS
+from gateway.audit import Audit
 from gateway.bus import Bus
 from gateway.commands import Commands
 from gateway.config import Config
@@ -113,7 +114,10 @@ class App:
             on_stray=self._stray,
             on_change=self._terminal_changed,
         )
-        self.commands = Commands(config, self.line, self.journal, self.metrics, self.policy)
+        audit = Audit(self.bus.publish_audit, self.instance, lambda: self.journal.term, self.policy)
+        self.commands = Commands(
+            config, self.line, self.journal, self.metrics, policy=self.policy, audit=audit
+        )
         self.jobs = Jobs(
             self.bus.client,
             self.streams,

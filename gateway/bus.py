@@ -45,7 +45,7 @@ from gateway.errors import InvalidCommand, JournalAway, TransportError
 from gateway.metrics import Metrics
 from gateway.nats_login import connect_options
 from gateway.policy_settings import PolicyInForce
-from gateway.subjects import Subjects
+from gateway.subjects import Subjects, encode_token
 
 log = logging.getLogger(__name__)
 
@@ -368,7 +368,7 @@ class Bus:
         if deadline_at_s is None and not self._policy.current.require_deadline:
             deadline_at_s = stored_at_s + self._config.commands.default_timeout_s
         id_ = wish.id or f"job-{sequence}"
-        return replace(wish, id=id_, deadline_at_s=deadline_at_s, answer=answer)
+        return replace(wish, id=id_, deadline_at_s=deadline_at_s, answer=answer, via="job")
 
     async def _on_status(self, request: ServiceRequest) -> None:
         await request.respond(encode(self._status(), Encoding.JSON))
@@ -391,6 +391,11 @@ class Bus:
         subject = self.subjects.result(result.key.client or "-", result.key.id)
         _, body = encode_fitting(result, self.encoding, self._most_bytes)
         await self._reply(subject, body, result_headers(result, self.encoding))
+
+    async def publish_audit(self, key: CommandId, record: dict[str, Json]) -> None:
+        """Put a record of the audit on its way; what is published after it is behind it."""
+        subject = self.subjects.audit(encode_token(key.client or "-"), encode_token(key.id))
+        await self._reply(subject, encode(record, Encoding.JSON), {})
 
     def post_event(self, kind: str, body: dict[str, Json]) -> None:
         """Publish an event soon; dropped while the bus is away."""

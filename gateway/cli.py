@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +20,8 @@ from typing import Any
 from gateway import __version__, send_words
 from gateway.actions import ACTIONS
 from gateway.config import Config, load
-from gateway.core.messages import Effect, Json
-from gateway.errors import ConfigError, GatewayError
+from gateway.core.messages import CommandId, Effect, Json
+from gateway.errors import ConfigError, GatewayError, JournalAway
 
 CONTROLS = {
     "halt": "stop trading, until `resume`",
@@ -142,6 +143,14 @@ def _add_bus_commands(commands: Any) -> None:
     kinds = ["terminal", "order", "account", "gateway"]
     events.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds))
     events.set_defaults(command=_on_bus(_events))
+
+    explain = commands.add_parser(
+        "explain", parents=[bus], help="what became of a trade, and why, from the streams"
+    )
+    explain.add_argument(
+        "trade", nargs="?", metavar="CLIENT/ID", help="left out: all of --client of the last day"
+    )
+    explain.set_defaults(command=_on_bus(_explain))
 
     for verb, text in CONTROLS.items():
         control = commands.add_parser(verb, parents=[bus], help=text)
@@ -269,7 +278,7 @@ def _on_bus(
 
         try:
             return asyncio.run(connected(args))
-        except ClientError as exc:
+        except (ClientError, JournalAway) as exc:
             print(f"mt4-gateway: {exc}", file=sys.stderr)
             return NO_LINK
 
@@ -336,6 +345,21 @@ async def _events(client: Any, args: argparse.Namespace) -> int:
     async for event in client.events(args.kind or "*"):
         print(json.dumps(event) if args.json else _event_line(event), flush=True)
     return OK
+
+
+async def _explain(client: Any, args: argparse.Namespace) -> int:
+    from gateway.explain import LATELY_S, Archive  # noqa: PLC0415 - other commands need none
+
+    archive = Archive(client.connection, client.subjects)
+    asker, _, id_ = (args.trade or f"{args.client}/").partition("/")
+    ids = [id_] if id_ else await archive.ids(asker, time.time() - LATELY_S)
+    is_known = True
+    for one in ids:
+        found = await archive.explain(CommandId(asker, one))
+        is_known &= found.is_known
+        lines = found.lines() if id_ else [found.line()]
+        print(json.dumps(found.body()) if args.json else "\n".join(lines), flush=True)
+    return OK if is_known else NOT_SUCCEEDED
 
 
 async def _control(client: Any, args: argparse.Namespace) -> int:

@@ -11,10 +11,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gateway import cancellation, replies
 from gateway.actions import ACTIONS, digest_of
+from gateway.audit import Audit, Steps, describe_event, describe_send, nobody
 from gateway.config import Config
 from gateway.core.exchange import (
     Clear,
@@ -109,6 +110,8 @@ class _Work:
         looked: It is a second look at a trade that ended as unknown; told when that is over.
         wants_raw: Its result is to have the terminal's own response, too.
         notes: What the terminal was allowed to change about it.
+        via: Which way it came; None for what an earlier gateway took in.
+        steps: What happened to it, for the audit; of a trade.
     """
 
     command: Command
@@ -125,6 +128,13 @@ class _Work:
     looked: asyncio.Future[Conclusion] | None = None
     wants_raw: bool = False
     notes: tuple[str, ...] = ()
+    via: str | None = None
+    steps: Steps = field(default_factory=Steps)
+
+    def note(self, what: str) -> None:
+        """Write down a step."""
+        if self.command.is_trade:
+            self.steps.note(time.time(), what)
 
 
 class Commands:
@@ -133,6 +143,7 @@ class Commands:
     Args:
         journal: Told before a trade's first frame leaves, and before anyone hears of its result.
         policy: What is in force while it is not replaced; that of `config` by default.
+        audit: Told what becomes of trades.
     """
 
     def __init__(
@@ -141,10 +152,13 @@ class Commands:
         line: Line,
         journal: Journal,
         metrics: Metrics,
+        *,
         policy: PolicyInForce | None = None,
+        audit: Audit | None = None,
     ) -> None:
         self._config = config
         self._policy = policy or PolicyInForce(config.policy)
+        self._audit = audit or Audit(nobody, "", lambda: 0, self._policy)
         self._rules = config.rules()
         self._line = line
         self._journal = journal
@@ -184,7 +198,8 @@ class Commands:
         if (cause_or_none := self._refusal(command, wish)) is not None:
             await self._deny(wish, key, cause_or_none, received_at_s)
             return
-        work = _Work(command, [wish.answer], wants_raw=wish.params.get("raw") is True)
+        wants_raw = wish.params.get("raw") is True
+        work = _Work(command, [wish.answer], wants_raw=wants_raw, via=wish.via)
         is_late = received_s >= command.deadline_s  # it will expire, whatever it is
         has_to_ask = self.screening.concerns(command) or self._guard.has_to_ask(command)
         is_screened = has_to_ask and not is_late
@@ -208,6 +223,8 @@ class Commands:
         cause = self._guard.admit(work.command, facts) or self._queued(work)
         if cause is not None:
             self._guard.ended(work.command.key, Outcome.DENIED)
+        else:
+            work.note("let through by the policy")
         return cause
 
     def _queued(self, work: _Work) -> Cause | None:
@@ -376,6 +393,8 @@ class Commands:
             trace=wish.trace,
         )
         self._announce(result)
+        if wish.effect is Effect.TRADE:
+            await self._audit.denied(wish, result)
         await wish.answer(result)
 
     async def ask(
@@ -500,6 +519,7 @@ class Commands:
                 wants_raw=sent.wants_raw,
                 notes=sent.notes,
             )
+            work.note("taken over: an earlier gateway had recorded it as sent")
             self._open.add(work)
             self._trades[command.key] = work
             self._doubt(work)
@@ -601,9 +621,13 @@ class Commands:
                 return NotSent()
             if step.request.attempt > 1:
                 self._metrics.retried(work.command.action)
+        if isinstance(step, Send):
+            greeting = self._line.session.greeting
+            work.note(describe_send(step, greeting.session if greeting else None))
         started_s = time.monotonic()
         event = await self._line.perform(step)
         work.channel_s += time.monotonic() - started_s
+        work.note(describe_event(event))
         return event
 
     async def _is_recorded(self, work: _Work) -> bool:
@@ -620,6 +644,7 @@ class Commands:
             work.is_left = True  # it may be stored even if that is not acknowledged
             sent = Sent(command, exchange.dialect, ledger, work.wants_raw, work.notes)
             work.recorded = await self._journal.sent(sent)
+            work.note("recorded as sent" if work.recorded else "the journal did not answer")
             if not work.recorded:
                 return False
         return self._journal.may_send() and self._stopped(command) is None
@@ -683,8 +708,10 @@ class Commands:
         work = self._trades.get(command.key)
         unknown = self._journal.unknown.get(command.key)
         if work is not None and work.alarm is not None:
+            work.note(f"late {describe_event(Replied(reply, request.purpose))}")
             self._wake(work, Replied(reply, request.purpose))
         elif work is not None:
+            work.note(f"late {describe_event(Replied(reply, request.purpose))}")
             work.proof = Replied(reply, request.purpose)
         elif unknown is not None:
             self._replace(request, command, unknown, reply)
@@ -711,7 +738,7 @@ class Commands:
         if result.outcome is not Outcome.UNKNOWN and self._journal.settle(command.key):
             self._metrics.resolved(str(result.outcome))
             self._guard.ended(command.key, result.outcome)
-            self._in_background(self._record(command, result, []))
+            self._in_background(self._record_proof(command, result, how))
 
     async def watch(self) -> None:
         """Look again, now and then, at what ended as unknown, until cancelled."""
@@ -768,7 +795,12 @@ class Commands:
             channel_s=work.channel_s,
             trace=command.trace,
         )
+        if command.is_trade and result.outcome is Outcome.DENIED:
+            await self._audit.finished(command, result, work.via or "", work.steps)
         await self._record(command, result, work.answers)
+        if command.is_trade and result.outcome is not Outcome.DENIED:
+            work.note("the result is stored")
+            await self._audit.finished(command, result, work.via or "", work.steps)
         if result.outcome is Outcome.UNKNOWN and work.exchange and work.exchange.dialect:
             ledger = self._line.session.pinned(command.key)
             self._unknown[command.key] = Sent(command, work.exchange.dialect, ledger)
@@ -806,6 +838,10 @@ class Commands:
         self._announce(result)
         for answer in answers:
             await answer(result)
+
+    async def _record_proof(self, command: Command, result: Result, how: str) -> None:
+        await self._record(command, result, [])
+        await self._audit.proved(command, result, how)
 
     def _announce(self, result: Result) -> None:
         self._metrics.command_finished(result)

@@ -204,6 +204,9 @@ class Journal(Section):
     most_jobs: int = Field(
         10_000, ge=1, description="Jobs that may wait; a publisher is refused beyond."
     )
+    most_audit_records: int = Field(
+        200_000, ge=1, description="Records of the audit that are kept; some hundred bytes each."
+    )
 
 
 class Ha(Section):

@@ -6,6 +6,7 @@ left out limits nothing. What a rule means, and which trades it concerns: `polic
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated, Any, Literal, Self
 
@@ -169,6 +170,12 @@ class PolicyInForce:
     def __init__(self, policy: Policy) -> None:
         self.current = policy
         self.problem: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Name this policy, so that it can be told from any other."""
+        text = self.current.model_dump_json()
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
     def take(self, policy: Policy) -> list[str]:
         """Put another one in force, and list what changed."""

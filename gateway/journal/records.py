@@ -7,7 +7,7 @@ acknowledged may have been stored or not; both can be repeated.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -106,6 +106,25 @@ class Records:
             return None
         except (NatsError, APIError, TimeoutError) as exc:
             raise JournalAway(f"JetStream does not answer: {exc!r}") from exc
+
+    async def all_of(self, pattern: str) -> AsyncIterator[RawStreamMsg]:
+        """Read every record of some subjects, the oldest first, without a consumer.
+
+        Raises:
+            JournalAway: They cannot be read now.
+        """
+        after = 0
+        while True:
+            try:
+                record = await self._jetstream().get_msg(
+                    self._stream, after + 1, subject=pattern, next=True
+                )
+            except NotFoundError:
+                return
+            except (NatsError, APIError, TimeoutError) as exc:
+                raise JournalAway(f"JetStream does not answer: {exc!r}") from exc
+            after = record.seq or 0
+            yield record
 
     async def delete(self, sequence: int) -> None:
         """Delete one record.

@@ -171,6 +171,29 @@ def unknown_is_needed(case: Case, _: History) -> Iterator[str]:
         yield f"unknown, and the terminal's ledger says {case.ledger[-1]}"
 
 
+def everything_is_explained(case: Case, history: History) -> Iterator[str]:
+    """The streams tell what became of each command, as it was: sent, run, ended, denied and why."""
+    found = history.explained.get(case.key, {"outcome": None, "timeline": []})
+    said = [entry["what"] for entry in found["timeline"]]
+    if case.kept is not None and found["outcome"] != case.kept["outcome"]:
+        yield f"explained as {found['outcome']}, it ended as {case.kept['outcome']}"
+    if (case.frames or case.has_run) and not any("recorded as sent to" in what for what in said):
+        yield "it left for the terminal, and no record says so"
+    if found["outcome"] == "succeeded" and case.action == "DO_ORDER_SEND":
+        for ticket in case.tickets:
+            if not any(f"ticket {ticket}," in what for what in said):
+                yield f"no record tells of order {ticket}"
+    for told in case.told:
+        if told.result is None or told.outcome != "denied":
+            continue
+        message = (told.result.get("error") or {}).get("message", "")
+        if any(what.startswith("denied, ") and what.endswith(message) for what in said):
+            continue
+        during = _faults_during(history.faults, told.at_ns - SECOND_NS, told.at_ns + SECOND_NS)
+        if not any("nats" in fault.target for fault in during):
+            yield f"it was denied ({message}), and no record says so"
+
+
 # ---- in time, and by the right gateway ----------------------------------------------------------
 
 
@@ -287,6 +310,7 @@ CASE_RULES: dict[str, CaseRule] = {
         success_is_true,
         no_is_true,
         unknown_is_needed,
+        everything_is_explained,
         nothing_starts_late,
         nothing_is_sent_late,
     )

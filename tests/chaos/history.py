@@ -157,6 +157,7 @@ class History:
 
     Attributes:
         unsent: Key and number of what the client library refused to send: it had no connection.
+        explained: What `mt4-gateway explain` says of each command, when all was over.
     """
 
     asked: list[Asked] = field(default_factory=list)
@@ -170,6 +171,7 @@ class History:
     journal: Journal = field(default_factory=Journal)
     faults: list[Fault] = field(default_factory=list)
     exits: list[Exit] = field(default_factory=list)
+    explained: dict[str, Body] = field(default_factory=dict)
 
 
 # ---- reading what the parts have written ------------------------------------------------------

@@ -58,7 +58,9 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.status": FOUNDATION | {"gateway.metrics"},
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
     "gateway.client": FOUNDATION | BODIES,
-    "gateway.commands": FLOW | {"gateway.guard", "gateway.replies", "gateway.screening"},
+    "gateway.audit": FOUNDATION | BODIES,
+    "gateway.commands": FLOW
+    | {"gateway.audit", "gateway.guard", "gateway.replies", "gateway.screening"},
     "gateway.symbols": frozenset({"gateway.core"}),
     "gateway.screening": frozenset({"gateway.core", "gateway.symbols"}),
     "gateway.replies": frozenset({"gateway.core", "gateway.mt4_enums"}),
@@ -66,6 +68,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.events": frozenset({"gateway.core"}),
     "gateway.app": FLOW
     | {
+        "gateway.audit",
         "gateway.commands",
         "gateway.events",
         "gateway.policy_reload",
@@ -78,6 +81,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.completion": frozenset({"gateway.actions", "gateway.fields", "gateway.mt4_enums"}),
     "gateway.demo": ANYTHING,
     "gateway.doctor": ANYTHING,
+    "gateway.explain": FOUNDATION | BODIES | {"gateway.journal"},
     "gateway.terminal_check": frozenset({"gateway.client", "gateway.core", "gateway.doctor"}),
     "gateway.demo_view": frozenset({"gateway.demo"}),
     "gateway.nats_login": frozenset({"gateway.config", "gateway.errors"}),
@@ -95,6 +99,7 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
         "gateway/bus.py",
         "gateway/client/*",
         "gateway/doctor.py",
+        "gateway/explain.py",
         "gateway/jobs.py",
         "gateway/journal/*",
     ),
