@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway import asyncapi, schemas
 from gateway.actions import ACTIONS, Action
 from gateway.config import ENVIRONMENT_PREFIX, Config
 from gateway.core.evidence import COMMENT_LEFT, TOKEN_LENGTH
@@ -130,6 +131,12 @@ KINDS = {
     "order_type": "integer or string",
     "timeframe": "integer or string",
     "timeout": "integer, milliseconds",
+}
+
+# What a schema with a name is called on the page of actions.
+SHAPES = {
+    "order": "[an order](#the-order)",
+    "ending": '`{"ticket", "text", "order"}`, [see above](#the-order)',
 }
 
 # What the end of a key's name says about its value.
@@ -273,6 +280,8 @@ def _action(action: Action) -> Iterator[str]:
     fields = {name: field for name, field in schema["properties"].items() if name != "raw"}
     if not fields:
         yield "No parameters."
+        yield ""
+        yield from _answer(action)
         return
     yield from table(
         ["Parameter", "Type", "Range", "Required", "Meaning"],
@@ -289,6 +298,44 @@ def _action(action: Action) -> Iterator[str]:
     )
     yield ""
     yield from ["```json", json.dumps(action.parameters.example), "```"]
+    yield ""
+    yield from _answer(action)
+
+
+def _answer(action: Action) -> Iterator[str]:
+    """Say what a success answers."""
+    schema = schemas.RESPONSES[action.name]
+    yield f"Answers with {_shape(schema)}."
+    described = schema.get("items") or schema.get("additionalProperties") or schema
+    if "properties" not in described:
+        return
+    yield ""
+    yield from table(
+        ["Key", "Type", "Meaning"],
+        (
+            [f"`{name}`", _shape(field), field.get("description", "")]
+            for name, field in described["properties"].items()
+        ),
+    )
+
+
+def _shape(schema: Schema) -> str:
+    """Say in words what a value is."""
+    match schema:
+        case {"$ref": str(target)}:
+            return SHAPES[target.rpartition("/")[2]]
+        case {"anyOf": [one, {"type": "null"}]}:
+            return f"{_shape(one)} or null"
+        case {"type": "array", "items": dict(items)}:
+            return f"a list, each {_shape(items)}"
+        case {"type": "object", "additionalProperties": dict(values)}:
+            return f"an object by name, each {_shape(values)}"
+        case {"type": "object"}:
+            return "an object"
+        case {"type": "integer"}:
+            return "an integer"
+        case _:
+            return f"a {schema['type']}" if "type" in schema else "anything"
 
 
 def meaning(action: Action, name: str) -> str:
@@ -351,8 +398,15 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
         yield "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
 
 
+def as_json(value: Any) -> str:
+    """Write a document for programs."""
+    return json.dumps(value, indent=1) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/actions.md": actions,
+    "docs/asyncapi.json": lambda: as_json(asyncapi.document()),
+    "docs/schemas.json": lambda: as_json(schemas.everything()),
     "docs/configuration.md": configuration,
     "docs/faults.md": faults,
     "docs/metrics.md": metrics,

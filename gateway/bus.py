@@ -24,6 +24,7 @@ from nats.micro.request import Request as ServiceRequest
 from nats.micro.service import ServiceConfig
 
 from gateway import __version__, cancellation
+from gateway.actions import ACTIONS
 from gateway.config import Config, without_secret
 from gateway.core.messages import Answer, CommandId, Effect, Json, Outcome, Result, Wish
 from gateway.envelope import (
@@ -55,10 +56,17 @@ RECONNECT_WAIT_S = 0.2
 CONNECT_TIMEOUT_S = 2
 REPEAT_ERROR_S = 60.0
 HEADERS_BYTES = 4096
+SCHEMAS_ARE_IN = "mt4-gateway asyncapi"
+"""Who finds the service learns here how its bodies are described."""
 
 
 async def _no_answer(_: Result) -> None:
     """Answer nobody: the message had no reply subject that may be used."""
+
+
+def _listed(effect: Effect) -> str:
+    """Name the actions of the catalogue."""
+    return ", ".join(action.name for action in ACTIONS.values() if action.effect is effect)
 
 
 AcceptWish = Callable[[Wish], Awaitable[None]]
@@ -261,14 +269,24 @@ class Bus:
                     "terminal": names.terminal,
                     "query": names.query("<ACTION>"),
                     "trade": names.trade("<client>", "<ACTION>"),
+                    "job": names.job("<client>", "<ACTION>"),
                     "command": names.command("<client>", "<id>"),
                     "result": names.result("<client>", "<id>"),
                     "tick": f"{names.base}.tick.<SYMBOL>",
+                    "event": names.event("<kind>"),
+                    "control": names.control("<verb>"),
+                    "queries": _listed(Effect.QUERY),
+                    "trades": _listed(Effect.TRADE),
+                    "encodings": ", ".join(Encoding),
+                    "schemas": SCHEMAS_ARE_IN,
                 },
             ),
         )
         await service.add_endpoint(
-            name="status", subject=names.control("status"), handler=self._on_status
+            name="status",
+            subject=names.control("status"),
+            handler=self._on_status,
+            metadata={"request": "empty", "response": "status", "effect": "query"},
         )
 
     async def _on_query(self, msg: Msg) -> None:

@@ -170,6 +170,12 @@ def _add_config_commands(commands: Any) -> None:
     check.set_defaults(command=_config_check)
     verbs.add_parser("schema", help="print the JSON Schema").set_defaults(command=_config_schema)
 
+    asyncapi = commands.add_parser("asyncapi", help="print the AsyncAPI 3 document of the bus")
+    asyncapi.add_argument(
+        "--schema", metavar="NAME", help="one JSON Schema instead: GET_ORDER.result"
+    )
+    asyncapi.set_defaults(command=_asyncapi)
+
     completion = commands.add_parser("completion", help="let your shell complete words with TAB")
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     completion.set_defaults(command=_completion)
@@ -423,6 +429,21 @@ def _completion(args: argparse.Namespace) -> int:
     from gateway.completion import script  # noqa: PLC0415 - other commands need none
 
     print(script(args.shell))
+    return OK
+
+
+def _asyncapi(args: argparse.Namespace) -> int:
+    from gateway import asyncapi, schemas  # noqa: PLC0415 - other commands need none
+
+    if args.schema is None:
+        print(json.dumps(asyncapi.document(), indent=2))
+        return OK
+    known = schemas.schemas()
+    if args.schema not in known:
+        names = ", ".join(known)
+        print(f"mt4-gateway: no schema {args.schema!r}; known: {names}", file=sys.stderr)
+        return USAGE
+    print(json.dumps(schemas.schema_of(args.schema), indent=2))
     return OK
 
 

@@ -284,6 +284,12 @@ def no_strange_orders(history: History, cases: dict[str, Case]) -> Iterator[tupl
             yield "", f"order {order.ticket} carries {order.token}, the token of no command"
 
 
+def everything_fits_its_schema(history: History, _: dict[str, Case]) -> Iterator[tuple[str, str]]:
+    """Whatever is said on the bus is what users are told that it is."""
+    for misfit in history.misfits:
+        yield "", misfit
+
+
 def nobody_crashes(history: History, _: dict[str, Case]) -> Iterator[tuple[str, str]]:
     """A process ends when it is killed or told to, and a gateway when it was deposed."""
     for ended in history.exits:
@@ -321,6 +327,7 @@ WHOLE_RULES: dict[str, WholeRule] = {
         only_the_newest_epoch_acts,
         nothing_begins_while_halted,
         no_strange_orders,
+        everything_fits_its_schema,
         nobody_crashes,
     )
 }

@@ -235,6 +235,7 @@ BREACHES: list[tuple[str, Callable[[History], None]]] = [
     ("only_the_newest_epoch_acts", _old_epoch),
     ("nothing_begins_while_halted", _sent_while_halted),
     ("no_strange_orders", _strange_order),
+    ("everything_fits_its_schema", lambda history: history.misfits.append("it is no tick")),
     ("nobody_crashes", _crash),
 ]
 

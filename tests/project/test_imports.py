@@ -59,6 +59,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
     "gateway.client": FOUNDATION | BODIES,
     "gateway.audit": FOUNDATION | BODIES,
+    "gateway.schemas": FOUNDATION | BODIES,
+    "gateway.asyncapi": FOUNDATION | BODIES | {"gateway.schemas"},
     "gateway.commands": FLOW
     | {"gateway.audit", "gateway.guard", "gateway.replies", "gateway.screening"},
     "gateway.symbols": frozenset({"gateway.core"}),
