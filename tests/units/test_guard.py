@@ -22,8 +22,8 @@ from gateway.symbols import Quote
 from tests.core.virtual_loop import Clock
 from tests.units.test_policy import command
 
-EXAMPLES = int(os.environ.get("MT4GW_POLICY_EXAMPLES", "300")) // 3
-MOST_ORDERS, MOST_LOTS, MOST_PER_MINUTE = 3, 1.0, 4
+EXAMPLES = int(os.environ.get("MT4GW_POLICY_EXAMPLES", "200")) // 2
+MOST_ORDERS, MOST_LOTS, MOST_PER_MINUTE = 3, 0.6, 6
 RULES = Policy(
     trading=True,
     max_open_orders=MOST_ORDERS,
@@ -99,11 +99,11 @@ class Market:
         return moves
 
     def wait(self, dice: int) -> None:
-        self.clock.now_s += dice % 15
+        self.clock.now_s += dice % 30
 
     def ask(self, dice: int) -> None:
         self.count += 1
-        wanted = order(self.count, (1 + dice % 6) / 10)
+        wanted = order(self.count, (1 + dice % 3) / 10)
         self.asked[wanted.key] = wanted, self.clock.monotonic()
 
     def look(self, dice: int) -> None:
@@ -166,7 +166,7 @@ def _one(keys: object, dice: int) -> CommandId:
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(dice=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), max_size=60))
+@given(dice=st.lists(st.tuples(st.integers(0, 99), st.integers(0, 99)), min_size=60, max_size=90))
 def test_limits_hold_whatever_overtakes_what(clock: Clock, dice: list[tuple[int, int]]) -> None:
     """Orders that are asked for, looked at, sent, lost and found in any order stay within them."""
     clock.now_s = 0.0

@@ -18,7 +18,7 @@ from gateway.policy_settings import Policy
 from gateway.symbols import Quote
 from tests.units.policy_reference import Body, token, verdicts
 
-EXAMPLES = int(os.environ.get("MT4GW_POLICY_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("MT4GW_POLICY_EXAMPLES", "200"))
 
 CLIENTS = ["a", "b"]
 SYMBOLS = ["EURUSD", "USDJPY"]
@@ -49,23 +49,30 @@ RULES: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+def odds(draw: st.DrawFn, of_ten: int) -> bool:
+    """Say yes so often."""
+    return draw(st.integers(1, 10)) <= of_ten
+
+
 @st.composite
 def limits(draw: st.DrawFn) -> Body:
-    """Make a few rules; a limit on open orders of a client needs magic numbers."""
-    names = draw(st.lists(st.sampled_from(list(RULES)), max_size=4, unique=True))
-    rules: Body = {name: draw(RULES[name]) for name in names}
+    """Make one rule, rarely two: of many, one hides what another overlooks."""
+    names = [draw(st.sampled_from([*RULES, "magic_numbers"])) for _ in range(1 + odds(draw, 2))]
+    rules: Body = {name: draw(RULES[name]) for name in names if name in RULES}
     is_counted = not {"max_open_lots", "max_open_orders"}.isdisjoint(rules)
-    if is_counted or draw(st.booleans()):
-        rules["magic_numbers"] = draw(some(NUMBERS).filter(lambda chosen: chosen != []))
+    if is_counted or "magic_numbers" in names:
+        rules["magic_numbers"] = NUMBERS if odds(draw, 5) else [draw(st.sampled_from(NUMBERS))]
     return rules
 
 
 @st.composite
 def policies(draw: st.DrawFn) -> Body:
-    """Make a policy, as in a file."""
-    policy = draw(limits())
-    policy["trading"] = draw(st.integers(0, 9)) > 0
-    policy["clients"] = {name: draw(limits()) for name in draw(some(CLIENTS))}
+    """Make a policy, as in a file: rules for all, or for clients, rarely for both."""
+    for_all = odds(draw, 6)
+    policy = draw(limits()) if for_all else {}
+    clients = draw(some(CLIENTS)) if not for_all or odds(draw, 1) else []
+    policy["trading"] = draw(st.integers(0, 19)) > 0
+    policy["clients"] = {name: draw(limits()) for name in clients}
     return policy
 
 
@@ -78,7 +85,7 @@ def optional(draw: st.DrawFn, **values: st.SearchStrategy[Any]) -> Body:
 def trades(draw: st.DrawFn) -> tuple[str, str, Body]:
     """Make a trade: client, action, parameters."""
     client = draw(st.sampled_from(CLIENTS))
-    action = draw(st.sampled_from(["DO_ORDER_SEND", *TRADES, "DO_ORDER_SEND"]))
+    action = "DO_ORDER_SEND" if odds(draw, 6) else draw(st.sampled_from(TRADES))
     number = st.sampled_from(NUMBERS)
     symbol = st.sampled_from(SYMBOLS)
     params: Body
@@ -134,12 +141,14 @@ def passed(draw: st.DrawFn, trade: tuple[str, str, Body], number: int) -> Body:
 def situations(draw: st.DrawFn) -> tuple[Body, tuple[str, str, Body], Body]:
     """Make a policy, a trade, and what is known."""
     trade = draw(trades())
-    is_priced = draw(st.integers(0, 3)) > 0
+    is_priced, is_read = odds(draw, 9), odds(draw, 9)
+    minute = draw(st.sampled_from([0, 419, 420, 719, 720, 721, 749, 750, 1049, 1050, 1439]))
+    midnight_s = 1_771_977_600 + 86_400 * draw(st.integers(0, 6))
     state = {
         "now_s": 1000.0,
-        "utc_s": float(draw(st.integers(1_772_000_000, 1_772_604_800))),
-        "order": draw(st.none() | orders()),
-        "open": draw(st.none() | st.lists(orders(), max_size=4)),
+        "utc_s": midnight_s + minute * 60.0 + draw(st.integers(0, 59)),
+        "order": draw(orders()) if odds(draw, 8) else None,
+        "open": draw(st.lists(orders(), max_size=3)) if is_read else None,
         "asked_s": 1000 - draw(SECONDS),
         "bid": 1.0 if is_priced else None,
         "ask": 1.01 if is_priced else None,
