@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.core.exchange import Cleared, Event, Lost, NotSent, Replied, Send, TimedOut
 from gateway.core.messages import Cause, Command, CommandId, Json, Purpose, Result, Wish
@@ -22,6 +22,9 @@ MOST_STEPS = 60
 
 MOST_BYTES = 4096
 """Parameters that are longer are cut short."""
+
+MOST_CHARACTERS = 500
+"""Of what a terminal says, in a step or as a reason."""
 
 Publish = Callable[[CommandId, dict[str, Json]], Awaitable[None]]
 
@@ -38,7 +41,7 @@ class Steps:
         if len(self.taken) >= MOST_STEPS:
             del self.taken[MOST_STEPS // 2]
             self.left_out += 1
-        self.taken.append((at_s, what))
+        self.taken.append((at_s, what[:MOST_CHARACTERS]))
 
     def body(self) -> list[dict[str, Json]]:
         """Write them."""
@@ -101,8 +104,8 @@ class Audit:
             "steps": steps.body() if steps else [],
             "steps_left_out": steps.left_out if steps else 0,
             "outcome": str(result.outcome),
-            "error": cause_body(conclusion.cause),
-            "warning": conclusion.warning,
+            "error": cause_body(conclusion.cause and _shortened(conclusion.cause)),
+            "warning": conclusion.warning and conclusion.warning[:MOST_CHARACTERS],
             "attempts": conclusion.attempts,
             "resolved": conclusion.resolved,
         }
@@ -116,6 +119,10 @@ def _asked(command: Command, via: str | None) -> dict[str, Json]:
         "params": _kept(command.params),
         "deadline_at": format_time(deadline_at_s),
     }
+
+
+def _shortened(cause: Cause) -> Cause:
+    return replace(cause, message=cause.message[:MOST_CHARACTERS])
 
 
 def _kept(params: Mapping[str, Json]) -> Json:

@@ -70,7 +70,7 @@ TABLE: list[tuple[str, dict[str, Any], Command, Known, str | None]] = [
     ("no rule", {}, SEND, FREE, None),
     # ---- grants: every trade
     ("client", {"clients": {"bot": {}}}, SEND, FREE, "client 'me' is not listed"),
-    ("client closes", {"clients": {"bot": {}}}, CLOSE, FREE, "policy.clients = bot"),
+    ("client closes", {"clients": {"bot": {}}}, CLOSE, FREE, "client 'me' is not listed"),
     ("own client", {"clients": {"me": {}}}, SEND, FREE, None),
     ("action", {"actions": ["DO_ORDER_SEND"]}, CLOSE, FREE, "policy.actions = DO_ORDER_SEND"),
     ("own action", {"actions": ["DO_ORDER_SEND"]}, SEND, FREE, None),

@@ -225,5 +225,7 @@ def test_policy_is_what_the_reference_says(
         assert needs(command, policy)
     elif "trading is off" in cause.message:
         assert "policy.trading" in broken
+    elif "is not listed" in cause.message:
+        assert "policy.clients" in broken
     else:
         assert cause.message.rpartition("; ")[2].split(" = ")[0] in broken
