@@ -129,8 +129,8 @@ class Policy(Limits):
     )
     clients: dict[Alias, Limits] = Field(
         {},
-        description="Who may trade, each with limits of its own below `[policy.clients.NAME]`; "
-        "none: everyone. In a file only.",
+        description="Who may trade: a table `[policy.clients.NAME]` for each, with rules of its "
+        "own, by the names above. None: everyone. In a file only.",
     )
 
     @validator(mode="after")
