@@ -160,6 +160,7 @@ def _one(keys: object, dice: int) -> CommandId:
     return chosen
 
 
+@pytest.mark.timeout(60 + EXAMPLES // 10)
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

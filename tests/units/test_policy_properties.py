@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -201,6 +202,7 @@ def known_of(state: Body) -> Known:
     )
 
 
+@pytest.mark.timeout(60 + EXAMPLES // 10)
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
