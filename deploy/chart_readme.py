@@ -39,7 +39,7 @@ config:
   nats:
     servers: ["tls://nats.example:4222"]
   policy:
-    maximum_lots: 1
+    max_lots_per_order: 1
 secrets:                       # from Secrets that you made; nothing secret stands in values
   - {config: nats.credentials, secretName: gateway-nats, secretKey: gateway.creds}
   - {config: nats.tls_ca, secretName: gateway-nats, secretKey: ca.crt}

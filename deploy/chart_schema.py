@@ -143,7 +143,7 @@ def gateway_config() -> Schema:
     for section, part in schema["properties"].items():
         found = copy.deepcopy(schema["$defs"][part["$ref"].rpartition("/")[2]])
         kept = {
-            key: _plain(field)
+            key: _plain(field, schema["$defs"])
             for key, field in found["properties"].items()
             if key not in NOT_IN_VALUES.get(section, ()) and not _is_secret(field)
         }
@@ -172,13 +172,20 @@ def _is_secret(field: Schema) -> bool:
     return any(kind.get("writeOnly") or kind.get("format") == "path" for kind in kinds)
 
 
-def _plain(field: Schema) -> Schema:
+def _plain(field: Schema, definitions: dict[str, Schema]) -> Schema:
     """Drop titles and defaults: the default is the gateway's, and is documented there."""
+    if "$ref" in field:
+        keys = definitions[field["$ref"].rpartition("/")[2]]["properties"]
+        return strict(**{key: _plain(value, definitions) for key, value in keys.items()})
     kept = {key: value for key, value in field.items() if key not in ("title", "default")}
     if "anyOf" in kept:
-        kept["anyOf"] = [_plain(one) for one in kept["anyOf"]]
+        kept["anyOf"] = [_plain(one, definitions) for one in kept["anyOf"]]
     if kept.get("type") == "array":
-        kept["items"] = _plain(kept["items"])
+        kept["items"] = _plain(kept["items"], definitions)
+    if "patternProperties" in kept:
+        tables = kept["patternProperties"].items()
+        kept["patternProperties"] = {name: _plain(table, definitions) for name, table in tables}
+        kept["additionalProperties"] = False
     if kept.get("type") == "string" and not {"pattern", "enum", "const"} & set(kept):
         kept["pattern"] = MARKS
     return kept

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway import asyncapi, schemas
 from gateway.actions import ACTIONS, Action
 from gateway.config import ENVIRONMENT_PREFIX, Config
 from gateway.core.evidence import COMMENT_LEFT, TOKEN_LENGTH
@@ -132,6 +133,12 @@ KINDS = {
     "timeout": "integer, milliseconds",
 }
 
+# What a schema with a name is called on the page of actions.
+SHAPES = {
+    "order": "[an order](#the-order)",
+    "ending": '`{"ticket", "text", "order"}`, [see above](#the-order)',
+}
+
 # What the end of a key's name says about its value.
 UNITS = {"_s": "seconds", "_bytes": "bytes", "_lots": "lots", "_points": "points"}
 
@@ -174,7 +181,7 @@ def _keys(name: str, section: Schema) -> Iterator[str]:
                 _kind(key, field),
                 _value(field.get("default")),
                 _range(field),
-                f"`{ENVIRONMENT_PREFIX}{name.upper()}__{key.upper()}`",
+                "" if is_table(field) else f"`{ENVIRONMENT_PREFIX}{name.upper()}__{key.upper()}`",
                 ("**Secret.** " if is_secret(field) else "") + field.get("description", ""),
             ]
             for key, field in section["properties"].items()
@@ -185,6 +192,8 @@ def _keys(name: str, section: Schema) -> Iterator[str]:
 def _kind(key: str, field: Schema) -> str:
     """Say what a value is, with its unit."""
     field = without_null(field)
+    if is_table(field):
+        return "tables by name"
     if field["type"] == "array":
         return f"list of {_kind('', field['items'])}s"
     kind = "path" if field.get("format") == "path" else str(field["type"])
@@ -196,6 +205,8 @@ def _range(field: Schema) -> str:
     """Say which values are allowed."""
     field = without_null(field)
     field = {**field.get("items", {}), **field}
+    if is_table(field):
+        return ", ".join(f"`{pattern}`" for pattern in field["patternProperties"])
     if "const" in field or "enum" in field:
         return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
     limits = [text.format(_number(field[key])) for key, text in RANGES.items() if key in field]
@@ -210,6 +221,11 @@ def _number(value: float) -> str:
 
 def _value(value: Any) -> str:
     return "none" if value is None else f"`{json.dumps(value)}`"
+
+
+def is_table(field: Schema) -> bool:
+    """Tell whether it is a table of tables, which only a file can hold."""
+    return field.get("type") == "object"
 
 
 def is_secret(field: Schema) -> bool:
@@ -231,7 +247,7 @@ def example(sections: dict[str, Schema]) -> str:
     for name, section in sections.items():
         lines.append(f"\n[{name}]")
         for key, field in section["properties"].items():
-            default = field.get("default")
+            default = None if is_table(field) else field.get("default")
             # JSON's strings, numbers, booleans and lists are TOML's too.
             lines.append(f"# {key} =" if default is None else f"{key} = {json.dumps(default)}")
     return "\n".join(lines).lstrip()
@@ -264,6 +280,8 @@ def _action(action: Action) -> Iterator[str]:
     fields = {name: field for name, field in schema["properties"].items() if name != "raw"}
     if not fields:
         yield "No parameters."
+        yield ""
+        yield from _answer(action)
         return
     yield from table(
         ["Parameter", "Type", "Range", "Required", "Meaning"],
@@ -280,6 +298,44 @@ def _action(action: Action) -> Iterator[str]:
     )
     yield ""
     yield from ["```json", json.dumps(action.parameters.example), "```"]
+    yield ""
+    yield from _answer(action)
+
+
+def _answer(action: Action) -> Iterator[str]:
+    """Say what a success answers."""
+    schema = schemas.RESPONSES[action.name]
+    yield f"Answers with {_shape(schema)}."
+    described = schema.get("items") or schema.get("additionalProperties") or schema
+    if "properties" not in described:
+        return
+    yield ""
+    yield from table(
+        ["Key", "Type", "Meaning"],
+        (
+            [f"`{name}`", _shape(field), field.get("description", "")]
+            for name, field in described["properties"].items()
+        ),
+    )
+
+
+def _shape(schema: Schema) -> str:
+    """Say in words what a value is."""
+    match schema:
+        case {"$ref": str(target)}:
+            return SHAPES[target.rpartition("/")[2]]
+        case {"anyOf": [one, {"type": "null"}]}:
+            return f"{_shape(one)} or null"
+        case {"type": "array", "items": dict(items)}:
+            return f"a list, each {_shape(items)}"
+        case {"type": "object", "additionalProperties": dict(values)}:
+            return f"an object by name, each {_shape(values)}"
+        case {"type": "object"}:
+            return "an object"
+        case {"type": "integer"}:
+            return "an integer"
+        case _:
+            return f"a {schema['type']}" if "type" in schema else "anything"
 
 
 def meaning(action: Action, name: str) -> str:
@@ -342,8 +398,15 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> Iterator[str]:
         yield "| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |"
 
 
+def as_json(value: Any) -> str:
+    """Write a document for programs."""
+    return json.dumps(value, indent=1) + "\n"
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "docs/actions.md": actions,
+    "docs/asyncapi.json": lambda: as_json(asyncapi.document()),
+    "docs/schemas.json": lambda: as_json(schemas.everything()),
     "docs/configuration.md": configuration,
     "docs/faults.md": faults,
     "docs/metrics.md": metrics,

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 
 from gateway import __version__, cancellation
 from gateway.actions import ACTIONS
+from gateway.audit import Audit
 from gateway.bus import Bus
 from gateway.commands import Commands
 from gateway.config import Config
@@ -36,6 +37,8 @@ from gateway.journal.records import Records
 from gateway.journal.streams import Streams
 from gateway.journal.trades import Inheritance, JetStreamJournal
 from gateway.metrics import Metrics
+from gateway.policy_reload import Reload
+from gateway.policy_settings import PolicyInForce
 from gateway.replies import event_shown
 from gateway.status import StatusServer, watch_loop_lag
 from gateway.terminal.line import Line
@@ -73,15 +76,22 @@ class App:
 
     Args:
         metrics: Those of earlier turns in the same process go on counting.
+        policy: In force while it is not replaced; that of `config` by default.
     """
 
-    def __init__(self, config: Config, metrics: Metrics | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        metrics: Metrics | None = None,
+        policy: PolicyInForce | None = None,
+    ) -> None:
         self.config = config
+        self.policy = policy or PolicyInForce(config.policy)
         self.started_at_s = time.time()
         self.instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self.metrics = metrics or Metrics(symbols=config.ticks.symbols, actions=ACTIONS)
         self.role = Role.STARTING
-        self.bus = Bus(config, self.metrics)
+        self.bus = Bus(config, self.metrics, self.policy)
         names = self.bus.subjects
         self.streams = Streams(names, config.journal)
         records = Records(self.bus.client, self.streams.journal_name)
@@ -104,7 +114,10 @@ class App:
             on_stray=self._stray,
             on_change=self._terminal_changed,
         )
-        self.commands = Commands(config, self.line, self.journal, self.metrics)
+        audit = Audit(self.bus.publish_audit, self.instance, lambda: self.journal.term, self.policy)
+        self.commands = Commands(
+            config, self.line, self.journal, self.metrics, policy=self.policy, audit=audit
+        )
         self.jobs = Jobs(
             self.bus.client,
             self.streams,
@@ -127,7 +140,12 @@ class App:
         self._feed: ZmqFeed | None = None
         self._stopping = asyncio.Event()
         self._steps_down = False
-        self._has_to_trade = config.policy.trading
+        self._has_inherited = False
+
+    @property
+    def _has_to_trade(self) -> bool:
+        """Tell whether the right to trade is needed: to trade, or to find out what was sent."""
+        return self.policy.current.trading or self._has_inherited
 
     # ---- life ---------------------------------------------------------------------------
 
@@ -208,8 +226,7 @@ class App:
         await self.lease.acquire()
         tasks.create_task(self.lease.keep(), name="lease")
         inheritance = await self._inherit()
-        # What was sent can only be found out by who has the right to trade.
-        self._has_to_trade |= bool(inheritance.unfinished or inheritance.unknown)
+        self._has_inherited = bool(inheritance.unfinished or inheritance.unknown)
         self.commands.inherit(inheritance)
         await self._open(Role.ACTIVE)
         self.metrics.is_active(True)
@@ -221,7 +238,9 @@ class App:
         while True:
             cancellation.heed()
             try:
-                inheritance = await self.journal.take_over(self.instance)
+                inheritance = await self.journal.take_over(
+                    self.instance, self.policy.current.memory_s
+                )
                 await self.jobs.reset()
             except JournalAway as exc:
                 log.warning("take_over_failed cause=%s", exc)
@@ -263,7 +282,7 @@ class App:
         match verb:
             case "halt":
                 await self.journal.halt(str(body.get("reason", "no reason was given")))
-                await self.jobs.pause(reducing=not self.config.policy.halt_allows_reducing)
+                await self.jobs.pause(reducing=not self.policy.current.halt_allows_reducing)
             case "resume":
                 await self.journal.resume()
                 await self.jobs.go_on()
@@ -387,7 +406,8 @@ class App:
             "halted": halted.reason if halted else False,
             "term": self.journal.term,
             "journal": refusal.message if refusal else "ok",
-            "trading": self.config.policy.trading,
+            "trading": self.policy.current.trading,
+            "policy_problem": self.policy.problem,
             "terminal": {
                 "name": self._name,
                 "dialect": session.dialect and str(session.dialect),
@@ -434,18 +454,27 @@ class App:
         }
 
 
-def run(config: Config) -> None:
+def run(config: Config, reload: Reload | None = None) -> None:
     """Run one gateway in this process until it is told to stop.
+
+    Args:
+        config: Its configuration.
+        reload: How its policy is read again.
 
     Raises:
         GatewayError: What ended it, if it was not told to.
     """
+    policy = reload or Reload(config)
 
     async def main() -> None:
+        with policy.listening():
+            await turns()
+
+    async def turns() -> None:
         metrics = Metrics(symbols=config.ticks.symbols, actions=ACTIONS)
         told_to_stop = asyncio.Event()
         while not told_to_stop.is_set():
-            app = App(config, metrics)
+            app = App(config, metrics, policy.policy)
 
             def stop(app: App = app) -> None:
                 told_to_stop.set()

@@ -24,6 +24,7 @@ from nats.micro.request import Request as ServiceRequest
 from nats.micro.service import ServiceConfig
 
 from gateway import __version__, cancellation
+from gateway.actions import ACTIONS
 from gateway.config import Config, without_secret
 from gateway.core.messages import Answer, CommandId, Effect, Json, Outcome, Result, Wish
 from gateway.envelope import (
@@ -44,7 +45,8 @@ from gateway.envelope import (
 from gateway.errors import InvalidCommand, JournalAway, TransportError
 from gateway.metrics import Metrics
 from gateway.nats_login import connect_options
-from gateway.subjects import Subjects
+from gateway.policy_settings import PolicyInForce
+from gateway.subjects import Subjects, encode_token
 
 log = logging.getLogger(__name__)
 
@@ -57,10 +59,17 @@ CONFIRMED_IN_S = 60
 WORTH_ASKING_BYTES = 65_536
 """What may be under way to NATS without being asked about; some hundred ticks."""
 HEADERS_BYTES = 4096
+SCHEMAS_ARE_IN = "mt4-gateway asyncapi"
+"""Who finds the service learns here how its bodies are described."""
 
 
 async def _no_answer(_: Result) -> None:
     """Answer nobody: the message had no reply subject that may be used."""
+
+
+def _listed(effect: Effect) -> str:
+    """Name the actions of the catalogue."""
+    return ", ".join(action.name for action in ACTIONS.values() if action.effect is effect)
 
 
 AcceptWish = Callable[[Wish], Awaitable[None]]
@@ -74,14 +83,16 @@ class Bus:
 
     Args:
         config: Servers, names, encodings.
+        policy: Tells whether a job needs a deadline.
     """
 
-    def __init__(self, config: Config, metrics: Metrics) -> None:
+    def __init__(self, config: Config, metrics: Metrics, policy: PolicyInForce) -> None:
         self.subjects = Subjects(config.bus.prefix, config.terminal.name)
         self.round_trip_s: float | None = None
         self.last_error: str | None = None
         self._last_error_at_s = 0.0
         self._config = config
+        self._policy = policy
         self._metrics = metrics
         self.client = Client()
         self.encoding = Encoding.MSGPACK if config.bus.encoding == "msgpack" else Encoding.JSON
@@ -268,14 +279,24 @@ class Bus:
                     "terminal": names.terminal,
                     "query": names.query("<ACTION>"),
                     "trade": names.trade("<client>", "<ACTION>"),
+                    "job": names.job("<client>", "<ACTION>"),
                     "command": names.command("<client>", "<id>"),
                     "result": names.result("<client>", "<id>"),
                     "tick": f"{names.base}.tick.<SYMBOL>",
+                    "event": names.event("<kind>"),
+                    "control": names.control("<verb>"),
+                    "queries": _listed(Effect.QUERY),
+                    "trades": _listed(Effect.TRADE),
+                    "encodings": ", ".join(Encoding),
+                    "schemas": SCHEMAS_ARE_IN,
                 },
             ),
         )
         await service.add_endpoint(
-            name="status", subject=names.control("status"), handler=self._on_status
+            name="status",
+            subject=names.control("status"),
+            handler=self._on_status,
+            metadata={"request": "empty", "response": "status", "effect": "query"},
         )
 
     async def _on_query(self, msg: Msg) -> None:
@@ -372,10 +393,10 @@ class Bus:
         _, client, action = msg.subject.rsplit(".", 2)
         wish = self._wish(msg, action, Effect.TRADE, client, client)
         deadline_at_s = wish.deadline_at_s
-        if deadline_at_s is None and not self._config.policy.require_deadline:
+        if deadline_at_s is None and not self._policy.current.require_deadline:
             deadline_at_s = stored_at_s + self._config.commands.default_timeout_s
         id_ = wish.id or f"job-{sequence}"
-        return replace(wish, id=id_, deadline_at_s=deadline_at_s, answer=answer)
+        return replace(wish, id=id_, deadline_at_s=deadline_at_s, answer=answer, via="job")
 
     async def _on_status(self, request: ServiceRequest) -> None:
         await request.respond(encode(self._status(), Encoding.JSON))
@@ -398,6 +419,11 @@ class Bus:
         subject = self.subjects.result(result.key.client or "-", result.key.id)
         _, body = encode_fitting(result, self.encoding, self._most_bytes)
         await self._reply(subject, body, result_headers(result, self.encoding))
+
+    async def publish_audit(self, key: CommandId, record: dict[str, Json]) -> None:
+        """Put a record of the audit on its way; what is published after it is behind it."""
+        subject = self.subjects.audit(encode_token(key.client or "-"), encode_token(key.id))
+        await self._reply(subject, encode(record, Encoding.JSON), {})
 
     def post_event(self, kind: str, body: dict[str, Json]) -> None:
         """Publish an event soon; dropped while the bus is away or falls behind."""

@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +20,8 @@ from typing import Any
 from gateway import __version__, send_words
 from gateway.actions import ACTIONS
 from gateway.config import Config, load
-from gateway.core.messages import Effect, Json
-from gateway.errors import ConfigError, GatewayError
+from gateway.core.messages import CommandId, Effect, Json
+from gateway.errors import ConfigError, GatewayError, JournalAway
 
 CONTROLS = {
     "halt": "stop trading, until `resume`",
@@ -143,6 +144,14 @@ def _add_bus_commands(commands: Any) -> None:
     events.add_argument("kind", nargs="?", choices=kinds, metavar="KIND", help=", ".join(kinds))
     events.set_defaults(command=_on_bus(_events))
 
+    explain = commands.add_parser(
+        "explain", parents=[bus], help="what became of a trade, and why, from the streams"
+    )
+    explain.add_argument(
+        "trade", nargs="?", metavar="CLIENT/ID", help="left out: all of --client of the last day"
+    )
+    explain.set_defaults(command=_on_bus(_explain))
+
     for verb, text in CONTROLS.items():
         control = commands.add_parser(verb, parents=[bus], help=text)
         if verb == "halt":
@@ -161,6 +170,12 @@ def _add_config_commands(commands: Any) -> None:
     check.set_defaults(command=_config_check)
     verbs.add_parser("schema", help="print the JSON Schema").set_defaults(command=_config_schema)
 
+    asyncapi = commands.add_parser("asyncapi", help="print the AsyncAPI 3 document of the bus")
+    asyncapi.add_argument(
+        "--schema", metavar="NAME", help="one JSON Schema instead: GET_ORDER.result"
+    )
+    asyncapi.set_defaults(command=_asyncapi)
+
     completion = commands.add_parser("completion", help="let your shell complete words with TAB")
     completion.add_argument("shell", choices=["bash", "zsh", "fish"])
     completion.set_defaults(command=_completion)
@@ -171,17 +186,22 @@ def _add_config_commands(commands: Any) -> None:
 
 def _configuration(args: argparse.Namespace) -> Config:
     environment = {k: v for k, v in os.environ.items() if k != CONFIG_VARIABLE}
+    return load(_configuration_file(args), environment)
+
+
+def _configuration_file(args: argparse.Namespace) -> Path | None:
     named = os.environ.get(CONFIG_VARIABLE)
-    return load(args.config or (Path(named) if named else None), environment)
+    return args.config or (Path(named) if named else None)
 
 
 def _run(args: argparse.Namespace) -> int:
     config = _configuration(args)
-    from gateway import app, logs  # noqa: PLC0415 - `send` must not wait for the web server
+    from gateway import app, logs, policy_reload  # noqa: PLC0415 - `send` needs no web server
 
     logs.configure(config.log)
+    reload = policy_reload.Reload(config, lambda: _configuration(args), _configuration_file(args))
     try:
-        app.run(config)
+        app.run(config, reload)
     except ConfigError:
         raise
     except GatewayError as exc:
@@ -264,7 +284,7 @@ def _on_bus(
 
         try:
             return asyncio.run(connected(args))
-        except ClientError as exc:
+        except (ClientError, JournalAway) as exc:
             print(f"mt4-gateway: {exc}", file=sys.stderr)
             return NO_LINK
 
@@ -333,6 +353,21 @@ async def _events(client: Any, args: argparse.Namespace) -> int:
     return OK
 
 
+async def _explain(client: Any, args: argparse.Namespace) -> int:
+    from gateway.explain import LATELY_S, Archive  # noqa: PLC0415 - other commands need none
+
+    archive = Archive(client.connection, client.subjects)
+    asker, _, id_ = (args.trade or f"{args.client}/").partition("/")
+    ids = [id_] if id_ else await archive.ids(asker, time.time() - LATELY_S)
+    is_known = True
+    for one in ids:
+        found = await archive.explain(CommandId(asker, one))
+        is_known &= found.is_known
+        lines = found.lines() if id_ else [found.line()]
+        print(json.dumps(found.body()) if args.json else "\n".join(lines), flush=True)
+    return OK if is_known else NOT_SUCCEEDED
+
+
 async def _control(client: Any, args: argparse.Namespace) -> int:
     said = await client.control(args.verb, reason=args.reason)
     if "error" in said:
@@ -367,6 +402,8 @@ async def _status(client: Any, args: argparse.Namespace) -> int:
     print(f"journal   {said['journal']}")
     if said["halted"]:
         print(f"halted    {said['halted']}")
+    if said["policy_problem"]:
+        print(f"policy    NOT RELOADED, the last good one holds: {said['policy_problem']}")
     print(f"terminal  {terminal['name']}, link {terminal['link']}, {terminal['dialect']}")
     print(f"account   {account.get('login', '-')} at {account.get('server', '-')}")
     print(f"nats      {nats['server']}, round trip {1000 * (nats['round_trip_s'] or 0):.1f} ms")
@@ -392,6 +429,21 @@ def _completion(args: argparse.Namespace) -> int:
     from gateway.completion import script  # noqa: PLC0415 - other commands need none
 
     print(script(args.shell))
+    return OK
+
+
+def _asyncapi(args: argparse.Namespace) -> int:
+    from gateway import asyncapi, schemas  # noqa: PLC0415 - other commands need none
+
+    if args.schema is None:
+        print(json.dumps(asyncapi.document(), indent=2))
+        return OK
+    known = schemas.schemas()
+    if args.schema not in known:
+        names = ", ".join(known)
+        print(f"mt4-gateway: no schema {args.schema!r}; known: {names}", file=sys.stderr)
+        return USAGE
+    print(json.dumps(schemas.schema_of(args.schema), indent=2))
     return OK
 
 

@@ -11,10 +11,11 @@ import logging
 import time
 from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from gateway import cancellation, replies
 from gateway.actions import ACTIONS, digest_of
+from gateway.audit import Audit, Steps, describe_event, describe_send, nobody
 from gateway.config import Config
 from gateway.core.exchange import (
     Clear,
@@ -56,10 +57,12 @@ from gateway.core.messages import (
 from gateway.core.search_trade import SearchTrade
 from gateway.envelope import new_id
 from gateway.errors import InvalidCommand, JournalAway
+from gateway.guard import NO_FACTS, Facts, Guard
 from gateway.journal.trades import WATCHED_S, Inheritance, Journal, Sent
 from gateway.metrics import Metrics
-from gateway.policy import halted, refusal
-from gateway.screening import Screening
+from gateway.policy import halted
+from gateway.policy_settings import PolicyInForce
+from gateway.screening import Screened, Screening
 from gateway.terminal.line import FINAL, Line
 
 log = logging.getLogger(__name__)
@@ -84,7 +87,8 @@ DRAINED = Conclusion(
     Outcome.DENIED, cause=Cause(Source.GATEWAY, 410, "DRAINING", "the gateway is shutting down")
 )
 
-RULES_UNKNOWN = 503
+NOT_KNOWN = 503
+"""The code of what could not be judged: `RULES_UNKNOWN`, `STATE_UNKNOWN`."""
 
 SECOND_LOOK_S = 30.0
 """How long a second look at an unknown trade may take, beside the wait for a stale frame."""
@@ -106,6 +110,8 @@ class _Work:
         looked: It is a second look at a trade that ended as unknown; told when that is over.
         wants_raw: Its result is to have the terminal's own response, too.
         notes: What the terminal was allowed to change about it.
+        via: Which way it came; None for what an earlier gateway took in.
+        steps: What happened to it, for the audit; of a trade.
     """
 
     command: Command
@@ -122,6 +128,13 @@ class _Work:
     looked: asyncio.Future[Conclusion] | None = None
     wants_raw: bool = False
     notes: tuple[str, ...] = ()
+    via: str | None = None
+    steps: Steps = field(default_factory=Steps)
+
+    def note(self, what: str) -> None:
+        """Write down a step."""
+        if self.command.is_trade:
+            self.steps.note(time.time(), what)
 
 
 class Commands:
@@ -129,6 +142,8 @@ class Commands:
 
     Args:
         journal: Told before a trade's first frame leaves, and before anyone hears of its result.
+        policy: What is in force while it is not replaced; that of `config` by default.
+        audit: Told what becomes of trades.
     """
 
     def __init__(
@@ -137,8 +152,13 @@ class Commands:
         line: Line,
         journal: Journal,
         metrics: Metrics,
+        *,
+        policy: PolicyInForce | None = None,
+        audit: Audit | None = None,
     ) -> None:
         self._config = config
+        self._policy = policy or PolicyInForce(config.policy)
+        self._audit = audit or Audit(nobody, "", lambda: 0, self._policy)
         self._rules = config.rules()
         self._line = line
         self._journal = journal
@@ -157,6 +177,7 @@ class Commands:
         self._broken: BaseException | None = None
         self._screenings: set[asyncio.Task[None]] = set()
         self.screening = Screening(self._look_up)
+        self._guard = Guard(self._policy, self._look_up, self.screening.quote)
         self.last_results: deque[Result] = deque(maxlen=SHOWN)
         metrics.watch_queues(self._lanes.depth, self._lanes.capacity)
 
@@ -177,11 +198,18 @@ class Commands:
         if (cause_or_none := self._refusal(command, wish)) is not None:
             await self._deny(wish, key, cause_or_none, received_at_s)
             return
-        work = _Work(command, [wish.answer], wants_raw=wish.params.get("raw") is True)
-        is_screened = self.screening.concerns(command) and received_s < command.deadline_s
-        is_full = len(self._screenings) >= self._lanes.capacity[command.lane]
-        if is_full if is_screened else not self._queue(work):
-            await self._deny(wish, key, self._busy(command.lane), received_at_s)
+        wants_raw = wish.params.get("raw") is True
+        work = _Work(command, [wish.answer], wants_raw=wants_raw, via=wish.via)
+        is_late = received_s >= command.deadline_s  # it will expire, whatever it is
+        has_to_ask = self.screening.concerns(command) or self._guard.has_to_ask(command)
+        is_screened = has_to_ask and not is_late
+        if is_screened:
+            is_full = len(self._screenings) >= self._lanes.capacity[command.lane]
+            refused = self._busy(command.lane) if is_full else None
+        else:
+            refused = self._queued(work) if is_late else self._admitted(work)
+        if refused is not None:
+            await self._deny(wish, key, refused, received_at_s)
             return
         self._open.add(work)
         if command.is_trade:
@@ -189,6 +217,19 @@ class Commands:
         if is_screened:
             allow_nudge = wish.params.get("allow_nudge") is True
             self._screen_soon(self._screen(work, allow_nudge=allow_nudge))
+
+    def _admitted(self, work: _Work, facts: Facts = NO_FACTS) -> Cause | None:
+        """Queue what the policy lets through; say why not."""
+        cause = self._guard.admit(work.command, facts) or self._queued(work)
+        if cause is not None:
+            self._guard.ended(work.command.key, Outcome.DENIED)
+        else:
+            work.note("let through by the policy")
+        return cause
+
+    def _queued(self, work: _Work) -> Cause | None:
+        """Queue a command; say so if its lane is full."""
+        return None if self._queue(work) else self._busy(work.command.lane)
 
     def _queue(self, work: _Work) -> bool:
         """Put it in its lane; False when that is full."""
@@ -216,32 +257,31 @@ class Commands:
         """Queue a trade that may be sent; finish one that may not."""
         command = work.command
         until_s = command.deadline_s - self._config.commands.send_margin_s
-        screened = await self.screening.screen(
-            command,
-            lambda: self._line.session.dialect,
-            allow_nudge=allow_nudge,
-            until_s=until_s,
-        )
+        screened = Screened()
+        if self.screening.concerns(command):
+            screened = await self.screening.screen(
+                command,
+                lambda: self._line.session.dialect,
+                allow_nudge=allow_nudge,
+                until_s=until_s,
+            )
         work.notes = screened.notes
         cause = screened.cause
+        if cause is None:
+            facts = await self._guard.look_up(command, until_s)
+            cause = DRAINED.cause if self._draining else self._admitted(work, facts)
+        if cause is None:
+            return
         if self._draining:
             cause = DRAINED.cause
-        elif (
-            cause is not None
-            and cause.code == RULES_UNKNOWN
-            and not self._line.is_usable
-            and time.monotonic() >= until_s
-        ):
+        elif cause.code == NOT_KNOWN and not self._line.is_usable and time.monotonic() >= until_s:
             # It has only ever waited for a terminal. Told when it is true, not before.
             await asyncio.sleep(command.deadline_s - time.monotonic())
             reason = f"the deadline passed while the terminal was asked: {cause.message}"
             expired = Cause(Source.GATEWAY, 408, "EXPIRED", reason)
             await self._finish(work, Conclusion(Outcome.EXPIRED, cause=expired))
             return
-        elif cause is None and not self._queue(work):
-            cause = self._busy(command.lane)
-        if cause is not None:
-            await self._finish(work, Conclusion(Outcome.DENIED, cause=cause))
+        await self._finish(work, Conclusion(Outcome.DENIED, cause=cause))
 
     async def _look_up(self, action: str, params: dict[str, Json], until_s: float) -> Result:
         """Read for a trade that is being screened; not held up by a trade in doubt."""
@@ -289,7 +329,7 @@ class Commands:
         settings = self._config.commands
         if wish.deadline_at_s is not None:
             return min(wish.deadline_at_s - received_at_s, settings.maximum_timeout_s)
-        if wish.effect is Effect.TRADE and self._config.policy.require_deadline:
+        if wish.effect is Effect.TRADE and self._policy.current.require_deadline:
             raise InvalidCommand(
                 ["deadline: missing; a trade needs one, for it may have been delayed on its way"]
             )
@@ -327,8 +367,7 @@ class Commands:
         """Say why a valid command is not even queued."""
         if self._draining:
             return DRAINED.cause
-        policy = self._config.policy
-        if cause := refusal(command, policy) or halted(command, policy, self._journal.halted):
+        if (cause := self._stopped(command)) is not None:
             return cause
         if command.is_trade and (cause := self._journal.refusal()) is not None:
             return cause
@@ -354,6 +393,8 @@ class Commands:
             trace=wish.trace,
         )
         self._announce(result)
+        if wish.effect is Effect.TRADE:
+            await self._audit.denied(wish, result)
         await wish.answer(result)
 
     async def ask(
@@ -461,6 +502,9 @@ class Commands:
     def inherit(self, inheritance: Inheritance) -> None:
         """Find out first what became of the trades that an earlier gateway had sent."""
         self._unknown = {sent.command.key: sent for sent in inheritance.unknown}
+        open_ones = [*inheritance.unfinished, *inheritance.unknown]
+        self._guard.inherit(sent.command for sent in open_ones)
+        self._guard.recall((sent.command, outcome) for sent, outcome in inheritance.lately)
         for sent in inheritance.unfinished:
             command = sent.command
             if sent.ledger is not None:
@@ -475,6 +519,7 @@ class Commands:
                 wants_raw=sent.wants_raw,
                 notes=sent.notes,
             )
+            work.note("taken over: an earlier gateway had recorded it as sent")
             self._open.add(work)
             self._trades[command.key] = work
             self._doubt(work)
@@ -534,7 +579,7 @@ class Commands:
                 self._park(work, Pause(GREETING_POLL_S))
             return
         if work.exchange is None:
-            cause = self._impossible(work.command) or self._halt_for(work.command)
+            cause = self._impossible(work.command) or self._stopped(work.command)
             if cause is not None:
                 await self._finish(work, Conclusion(Outcome.DENIED, cause=cause))
                 return
@@ -576,9 +621,13 @@ class Commands:
                 return NotSent()
             if step.request.attempt > 1:
                 self._metrics.retried(work.command.action)
+        if isinstance(step, Send):
+            greeting = self._line.session.greeting
+            work.note(describe_send(step, greeting.session if greeting else None))
         started_s = time.monotonic()
         event = await self._line.perform(step)
         work.channel_s += time.monotonic() - started_s
+        work.note(describe_event(event))
         return event
 
     async def _is_recorded(self, work: _Work) -> bool:
@@ -595,13 +644,15 @@ class Commands:
             work.is_left = True  # it may be stored even if that is not acknowledged
             sent = Sent(command, exchange.dialect, ledger, work.wants_raw, work.notes)
             work.recorded = await self._journal.sent(sent)
+            work.note("recorded as sent" if work.recorded else "the journal did not answer")
             if not work.recorded:
                 return False
-        return self._journal.may_send() and self._halt_for(command) is None
+        return self._journal.may_send() and self._stopped(command) is None
 
-    def _halt_for(self, command: Command) -> Cause | None:
-        """Look again whether an operator has stopped trading since the intake."""
-        return halted(command, self._config.policy, self._journal.halted)
+    def _stopped(self, command: Command) -> Cause | None:
+        """Say what forbids a command now: the policy, or an operator, since the intake, too."""
+        halt = self._journal.halted
+        return self._guard.first_look(command) or halted(command, self._policy.current, halt)
 
     def _impossible(self, command: Command) -> Cause | None:
         """Look again at what the terminal can do: it may have been greeted since the intake."""
@@ -657,8 +708,10 @@ class Commands:
         work = self._trades.get(command.key)
         unknown = self._journal.unknown.get(command.key)
         if work is not None and work.alarm is not None:
+            work.note(f"late {describe_event(Replied(reply, request.purpose))}")
             self._wake(work, Replied(reply, request.purpose))
         elif work is not None:
+            work.note(f"late {describe_event(Replied(reply, request.purpose))}")
             work.proof = Replied(reply, request.purpose)
         elif unknown is not None:
             self._replace(request, command, unknown, reply)
@@ -684,7 +737,8 @@ class Commands:
         result = replace(old, conclusion=proved, finished_at_s=time.time())
         if result.outcome is not Outcome.UNKNOWN and self._journal.settle(command.key):
             self._metrics.resolved(str(result.outcome))
-            self._in_background(self._record(command, result, []))
+            self._guard.ended(command.key, result.outcome)
+            self._in_background(self._record_proof(command, result, how))
 
     async def watch(self) -> None:
         """Look again, now and then, at what ended as unknown, until cancelled."""
@@ -694,6 +748,7 @@ class Commands:
                 if old.finished_at_s < time.time() - WATCHED_S:
                     self._journal.settle(old.key)
                     self._unknown.pop(old.key, None)
+                    self._guard.forget(old.key)
                 elif self._line.is_usable and old.key in self._unknown:
                     await self._look_again(self._unknown[old.key], old)
 
@@ -719,6 +774,7 @@ class Commands:
         """Finish once: record, then tell."""
         command = work.command
         self._doubt_is_over(work)
+        self._guard.ended(command.key, conclusion.outcome)
         if conclusion.resolved:
             self._metrics.resolved(str(conclusion.outcome))
         if command.key.client != OURSELVES:
@@ -739,7 +795,12 @@ class Commands:
             channel_s=work.channel_s,
             trace=command.trace,
         )
+        if command.is_trade and result.outcome is Outcome.DENIED:
+            await self._audit.finished(command, result, work.via or "", work.steps)
         await self._record(command, result, work.answers)
+        if command.is_trade and result.outcome is not Outcome.DENIED:
+            work.note("the result is stored")
+            await self._audit.finished(command, result, work.via or "", work.steps)
         if result.outcome is Outcome.UNKNOWN and work.exchange and work.exchange.dialect:
             ledger = self._line.session.pinned(command.key)
             self._unknown[command.key] = Sent(command, work.exchange.dialect, ledger)
@@ -777,6 +838,10 @@ class Commands:
         self._announce(result)
         for answer in answers:
             await answer(result)
+
+    async def _record_proof(self, command: Command, result: Result, how: str) -> None:
+        await self._record(command, result, [])
+        await self._audit.proved(command, result, how)
 
     def _announce(self, result: Result) -> None:
         self._metrics.command_finished(result)

@@ -27,16 +27,15 @@ from pydantic import (
 from gateway.core.exchange import Rules
 from gateway.core.messages import Lane
 from gateway.errors import ConfigError
+from gateway.policy_settings import Alias, Policy, SymbolName
 
 ENVIRONMENT_PREFIX = "MT4GW_"
 
-Alias = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,32}$")]
 Endpoint = Annotated[
     str,
     StringConstraints(pattern=r"^(tcp://(\*|\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}|ipc://.+)$"),
 ]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-SymbolName = Annotated[str, StringConstraints(min_length=1, max_length=32)]
 
 
 class Section(BaseModel):
@@ -205,6 +204,9 @@ class Journal(Section):
     most_jobs: int = Field(
         10_000, ge=1, description="Jobs that may wait; a publisher is refused beyond."
     )
+    most_audit_records: int = Field(
+        200_000, ge=1, description="Records of the audit that are kept; some hundred bytes each."
+    )
 
 
 class Ha(Section):
@@ -234,23 +236,6 @@ class Ticks(Section):
         le=10,
         description="When NATS has not confirmed for so long what it was sent, only the newest "
         "tick per symbol is kept until it does.",
-    )
-
-
-class Policy(Section):
-    """What may be traded. A fresh gateway only reads."""
-
-    trading: bool = Field(False, description="Off: every trade is denied (403).")
-    require_deadline: bool = Field(
-        True, description="A trade without a deadline is denied: it may have been delayed."
-    )
-    clients: tuple[Alias, ...] = Field((), description="Who may trade; empty: everyone.")
-    symbols: tuple[SymbolName, ...] = Field(
-        (), description="What may be traded; empty: all. It is not looked up what a ticket is of."
-    )
-    maximum_lots: float | None = Field(None, gt=0, description="Largest order.")
-    halt_allows_reducing: bool = Field(
-        False, description="While halted, positions may be closed and pending orders deleted."
     )
 
 

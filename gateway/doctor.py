@@ -96,6 +96,9 @@ async def _examine_bus(config: Config, client: Mt4Client) -> AsyncIterator[Findi
         yield Finding("ok", f"a gateway runs: {said['role']}, terminal link {link}")
         if said["halted"]:
             yield Finding("warning", f"trading is halted: {said['halted']}", "mt4-gateway resume")
+        if said["policy_problem"]:
+            problem = f"the policy was not reloaded: {said['policy_problem']}"
+            yield Finding("failed", problem, "put the file right, then SIGHUP")
         if said["journal"] != "ok":
             yield Finding("failed", f"journal: {said['journal']}", "see the gateway's log")
 

@@ -40,6 +40,7 @@ TRACE_HEADER = "traceparent"
 CONTENT_TYPE_HEADER = "Content-Type"
 ERROR_CODE_HEADER = "Nats-Service-Error-Code"
 ERROR_HEADER = "Nats-Service-Error"
+REASON_HEADER = "Mt4-Reason"
 
 ID_PATTERN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TIME_PATTERN = re.compile(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from gateway import mt4_enums
 from gateway.core.evidence import COMMENT_LEFT
@@ -79,7 +79,18 @@ def _printable_text(value: object) -> object:
     return value
 
 
-OrderKind = Annotated[int, BeforeValidator(_order_type)]
+OrderKind = Annotated[
+    int,
+    BeforeValidator(_order_type),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": 5},
+                {"type": "string", "enum": list(_ORDER_TYPE_NAMES)},
+            ]
+        }
+    ),
+]
 LONGEST_SYMBOL = 32
 LARGEST_ARGUMENT = 1e6
 Symbol = Annotated[str, Field(min_length=1, max_length=LONGEST_SYMBOL), BeforeValidator(ascii_text)]
@@ -92,7 +103,18 @@ Stop = Annotated[
 """A price, or 0 for none; -0.0 is 0.0."""
 Points = Annotated[int, Field(gt=0, le=10_000_000)]
 Slippage = Annotated[int, Field(ge=0, le=1_000_000)]
-Timeframe = Annotated[int, BeforeValidator(timeframe)]
+Timeframe = Annotated[
+    int,
+    BeforeValidator(timeframe),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "enum": list(mt4_enums.TIMEFRAMES.values())},
+                {"type": "string", "enum": list(mt4_enums.TIMEFRAMES)},
+            ]
+        }
+    ),
+]
 WorkTime = Annotated[int, Field(ge=SHORTEST_WORK_MS, le=LONGEST_WORK_MS)]
 MagicNumber = Annotated[int, Field(ge=-(2**31), le=2**31 - 1)]
 SignalName = Annotated[str, Field(min_length=1, max_length=128), BeforeValidator(_printable_text)]

@@ -22,6 +22,7 @@ from nats.js.errors import APIError
 
 from gateway import cancellation
 from gateway.core.messages import Outcome, Result, Wish
+from gateway.envelope import REASON_HEADER
 from gateway.errors import JournalAway
 from gateway.journal.streams import JOB_ACK_WAIT_S, OTHER, REDUCE, Streams
 from gateway.metrics import DeadLetterReason, Metrics
@@ -45,8 +46,6 @@ NOT_NOW = frozenset({410, 423, 429, 502, 503})
 """Refusals that say nothing about the job: it stays in the queue until its deadline."""
 
 FOR_EVER = "9999-01-01T00:00:00Z"
-
-REASON_HEADER = "Mt4-Reason"
 
 AcceptWish = Callable[[Wish], Awaitable[None]]
 ReadJob = Callable[[Msg, int, float, Callable[[Result], Awaitable[None]]], Wish]

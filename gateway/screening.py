@@ -55,7 +55,7 @@ class Screened:
     notes: tuple[str, ...] = ()
 
 
-class _Unknown(Exception):  # noqa: N818 - what is asked for is not known
+class Unknown(Exception):  # noqa: N818 - what is asked for is not known
     """Nobody could say; or the terminal has said no, for the reason in `cause`."""
 
     def __init__(self, what: str, cause: Cause | None = None) -> None:
@@ -112,7 +112,7 @@ class Screening:
         except TimeoutError:
             message = "symbol rules unknown: the terminal did not tell them in time"
             return Screened(Cause(Source.GATEWAY, 503, "RULES_UNKNOWN", message))
-        except _Unknown as exc:
+        except Unknown as exc:
             return Screened(exc.cause or Cause(Source.GATEWAY, 503, "RULES_UNKNOWN", str(exc)))
         if findings.problems:
             message = "; ".join(findings.problems)
@@ -137,10 +137,10 @@ class Screening:
                 return Findings([], [])  # the terminal says so itself, with its code
             symbol, order_type = order["symbol"], order["order_type"]
         rules = await self._rules_of(symbol, until_s)
-        quote = await self._quote(symbol, until_s) if needs_quote(params, order_type) else None
+        quote = await self.quote(symbol, until_s) if needs_quote(params, order_type) else None
         spoken = dialect()
         if spoken is None:
-            raise _Unknown("the terminal went away while the symbol's rules were looked up")
+            raise Unknown("the terminal went away while the symbol's rules were looked up")
         check = TradeCheck(
             params,
             rules,
@@ -171,7 +171,7 @@ class Screening:
             or not isinstance(order.get("symbol"), str)
             or type(order.get("order_type")) is not int
         ):
-            raise _Unknown(f"the order {ticket} could not be looked up: {result.outcome}")
+            raise Unknown(f"the order {ticket} could not be looked up: {result.outcome}")
         return order if order.get("close_time") in (None, NEVER) else None
 
     async def _rules_of(self, symbol: str, until_s: float) -> SymbolRules:
@@ -186,17 +186,22 @@ class Screening:
             if result.outcome is Outcome.REJECTED and result.conclusion.cause is not None:
                 said = result.conclusion.cause.message
                 message = f"symbol: the terminal has no {symbol!r}: {said}"
-                raise _Unknown(message, Cause(Source.GATEWAY, 400, "INVALID", message))
+                raise Unknown(message, Cause(Source.GATEWAY, 400, "INVALID", message))
             rules = read_rules(symbol, result.conclusion.response)
             if rules is None:
-                raise _Unknown(
+                raise Unknown(
                     f"symbol rules unknown: the terminal gave no usable sizes and levels of "
                     f"{symbol!r} in time ({result.outcome})"
                 )
             self._rules[symbol] = rules, time.monotonic()
             return rules
 
-    async def _quote(self, symbol: str, until_s: float) -> Quote:
+    async def quote(self, symbol: str, until_s: float) -> Quote:
+        """Return the market's prices: of a fresh tick, or asked for.
+
+        Raises:
+            Unknown: They could not be had.
+        """
         tick = self.newest.get(symbol)
         if (
             tick is not None
@@ -207,5 +212,5 @@ class Screening:
         result = await self._ask("GET_SYMBOL_TICK", {"symbol": symbol}, until_s)
         quote = read_quote(result.conclusion.response)
         if quote is None:
-            raise _Unknown(f"the price of {symbol!r} could not be had: {result.outcome}")
+            raise Unknown(f"the price of {symbol!r} could not be had: {result.outcome}")
         return quote

@@ -38,7 +38,7 @@ def _kinds(schema: dict[str, Any]) -> set[str]:
 
 
 def _value(text: str, kinds: set[str]) -> Json:
-    if "string" in kinds:
+    if "string" in kinds and kinds.isdisjoint({"integer", "number"}):
         return text
     if "array" in kinds and not text.startswith("["):
         return [_json_or_text(part) for part in text.split(",")]

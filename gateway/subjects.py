@@ -64,6 +64,10 @@ class Subjects:
         """Name the subject on which a job that could not be taken is kept."""
         return f"{self.base}.dead.{client}.{action}"
 
+    def audit(self, client: str, id_: str) -> str:
+        """Name the subject on which it is written down what became of a trade."""
+        return f"{self.base}.audit.{client}.{id_}"
+
     def sent(self, client: str, id_: str) -> str:
         """Name the journal's record that a trade was about to be sent."""
         return f"{self.journal_base}.sent.{client}.{id_}"

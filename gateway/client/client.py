@@ -136,6 +136,11 @@ class Mt4Client:
         """The nats-py client underneath, for what this one does not offer."""
         return self._connection
 
+    @property
+    def subjects(self) -> Subjects:
+        """The terminal's subjects."""
+        return self._subjects
+
     async def close(self) -> None:
         """Disconnect; whoever follows something comes to its end."""
         self._closing = True

@@ -256,6 +256,7 @@ class Wish:
         deadline_at_s: UTC; None when the client gave none.
         problem: What made it unreadable; it is then answered with that and nothing else.
         trace: `traceparent` of W3C Trace Context.
+        via: Which way it came: `query`, `trade` or `job`.
     """
 
     action: str
@@ -268,3 +269,4 @@ class Wish:
     deadline_at_s: float | None = None
     problem: str | None = None
     trace: str | None = None
+    via: str = "trade"

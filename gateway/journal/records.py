@@ -7,15 +7,16 @@ acknowledged may have been stored or not; both can be repeated.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Mapping
 
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
 
+from gateway.envelope import format_time
 from gateway.errors import GatewayError, JournalAway
 
 TIMEOUT_S = 2.0
@@ -106,6 +107,25 @@ class Records:
         except (NatsError, APIError, TimeoutError) as exc:
             raise JournalAway(f"JetStream does not answer: {exc!r}") from exc
 
+    async def all_of(self, pattern: str) -> AsyncIterator[RawStreamMsg]:
+        """Read every record of some subjects, the oldest first, without a consumer.
+
+        Raises:
+            JournalAway: They cannot be read now.
+        """
+        after = 0
+        while True:
+            try:
+                record = await self._jetstream().get_msg(
+                    self._stream, after + 1, subject=pattern, next=True
+                )
+            except NotFoundError:
+                return
+            except (NatsError, APIError, TimeoutError) as exc:
+                raise JournalAway(f"JetStream does not answer: {exc!r}") from exc
+            after = record.seq or 0
+            yield record
+
     async def delete(self, sequence: int) -> None:
         """Delete one record.
 
@@ -152,21 +172,21 @@ class Records:
             if not page or len(found) >= said.get("total", 0):
                 return found
 
-    async def headers_since(self, pattern: str, since: str) -> list[tuple[str, dict[str, Any]]]:
-        """Read subject and headers of each record since a time (RFC 3339).
+    async def since(self, pattern: str, at_s: float, *, headers_only: bool = False) -> list[Msg]:
+        """Read each record since a time (UTC seconds).
 
         Raises:
             JournalAway: They cannot be read now.
         """
         wanted = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_TIME,
-            opt_start_time=since,  # type: ignore[arg-type] # it goes out as it is
+            opt_start_time=format_time(at_s),  # type: ignore[arg-type] # it goes out as it is
             ack_policy=AckPolicy.NONE,  # else the server waits for acknowledgements after 1,000
-            headers_only=True,
+            headers_only=headers_only,
             mem_storage=True,
             inactive_threshold=READ_TIMEOUT_S * 2,
         )
-        found: list[tuple[str, dict[str, Any]]] = []
+        found: list[Msg] = []
         try:
             reader = await self._jetstream(READ_TIMEOUT_S).pull_subscribe(
                 pattern, stream=self._stream, config=wanted
@@ -174,8 +194,7 @@ class Records:
             left = (await reader.consumer_info()).num_pending or 0
             while len(found) < left:
                 count = min(left - len(found), READ_AT_ONCE)
-                for message in await reader.fetch(count, timeout=READ_TIMEOUT_S):
-                    found.append((message.subject, message.headers or {}))
+                found += await reader.fetch(count, timeout=READ_TIMEOUT_S)
             await reader.unsubscribe()
         except (NatsError, APIError, TimeoutError) as exc:
             raise JournalAway(f"JetStream does not answer: {exc!r}") from exc

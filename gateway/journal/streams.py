@@ -5,6 +5,7 @@
 | `<prefix>j_<terminal>` | `sent`, `result`, `term`, `lease`, `halt` | as each message says |
 | `<prefix>_<terminal>_jobs` | durable trades, until they have a result | work queue |
 | `<prefix>_<terminal>_dead` | jobs that could not be taken, with the reason | retention |
+| `<prefix>_<terminal>_audit` | what became of each trade, and why | retention, and a number |
 
 The journal keeps one message per subject. Its results are shown on the bus by the stream's own
 republish, so nobody hears of one that is not stored. Measured in
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 DAY_S = 86_400
 TIMEOUT_S = 2.0
 JOB_ACK_WAIT_S = 10.0
+AUDIT_RECORDS_PER_TRADE = 16
 
 
 REDUCE, OTHER = "reduce", "other"
@@ -56,6 +58,7 @@ class Streams:
         self.journal_name = subjects.journal_base.replace(".", "_")
         self.jobs_name = f"{base}_jobs"
         self.dead_name = f"{base}_dead"
+        self.audit_name = f"{base}_audit"
         self._subjects = subjects
         self._settings = settings
 
@@ -101,6 +104,20 @@ class Streams:
             num_replicas=self._settings.replicas,
         )
 
+    def audit(self) -> StreamConfig:
+        """Describe where it is written down what became of trades; the oldest goes first."""
+        return StreamConfig(
+            name=self.audit_name,
+            description="What became of each trade, and why",
+            subjects=[f"{self._subjects.base}.audit.*.*"],
+            storage=StorageType.FILE,
+            max_age=self._settings.retention_days * DAY_S,
+            max_msgs=self._settings.most_audit_records,
+            max_msgs_per_subject=AUDIT_RECORDS_PER_TRADE,
+            allow_direct=True,
+            num_replicas=self._settings.replicas,
+        )
+
     def consumers(self) -> list[ConsumerConfig]:
         """Describe the two consumers of the jobs; each hands out one job at a time."""
         reducing = {name for name in _trades() if ACTIONS[name].lane is Lane.REDUCE}
@@ -129,7 +146,7 @@ class Streams:
         jetstream = client.jetstream(timeout=TIMEOUT_S)
         problems: list[str] = []
         try:
-            for wanted in (self.journal(), self.jobs(), self.dead()):
+            for wanted in (self.journal(), self.jobs(), self.dead(), self.audit()):
                 problems += await self._ensure_stream(jetstream, wanted)
             if not problems:
                 for consumer in self.consumers():

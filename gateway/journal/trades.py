@@ -94,10 +94,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Inheritance:
-    """What a gateway finds when it takes over: sent without a result, and ended as unknown."""
+    """What a gateway finds when it takes over.
+
+    Attributes:
+        unfinished: Sent, without a result.
+        unknown: Ended as unknown within the last day.
+        lately: Sent within the time that was asked for, and how each ended.
+    """
 
     unfinished: list[Sent] = field(default_factory=list)
     unknown: list[Sent] = field(default_factory=list)
+    lately: list[tuple[Sent, Outcome]] = field(default_factory=list)
 
 
 class Journal(Protocol):
@@ -181,8 +188,12 @@ class JetStreamJournal:
 
     # ---- taking over --------------------------------------------------------------------
 
-    async def take_over(self, gateway: str) -> Inheritance:
+    async def take_over(self, gateway: str, lately_s: float = 0.0) -> Inheritance:
         """Begin a new term, after which no other gateway can write, and read what it inherits.
+
+        Args:
+            gateway: Who does so.
+            lately_s: How far back it wants to know what was sent, whatever became of it.
 
         Raises:
             JournalAway: It could not be done now.
@@ -207,7 +218,7 @@ class JetStreamJournal:
         except Superseded as exc:
             raise Fenced("another gateway is taking over") from exc
         self._fence = only_if(sequence, subject)
-        inheritance = await self._inherit()
+        inheritance = await self._inherit(lately_s)
         halt = await self._records.read(f"{self._subjects.journal_base}.halt")
         self._take_halt(json.loads(halt.data or b"{}") if halt else {})
         log.info(
@@ -219,14 +230,15 @@ class JetStreamJournal:
         )
         return inheritance
 
-    async def _inherit(self) -> Inheritance:
+    async def _inherit(self, lately_s: float) -> Inheritance:
         sent = await self._keys("sent")
         self._stored = await self._keys("result")
         unfinished = [await self._read_sent(key) for key in sent - self._stored]
-        self.unknown = await self._lately_unknown()
+        outcomes = await self._outcomes()
+        self.unknown = await self._unknown_of(outcomes)
         unknown = [await self._read_sent(key) for key in self.unknown.keys() & sent]
         unfinished.sort(key=lambda one: one.command.received_at_s)
-        return Inheritance(unfinished, unknown)
+        return Inheritance(unfinished, unknown, await self._sent_lately(lately_s, outcomes))
 
     async def _keys(self, kind: str) -> set[CommandId]:
         """Name every trade that has a record of this kind."""
@@ -239,17 +251,40 @@ class JetStreamJournal:
             raise JournalAway(f"the record of {key} went away while it was read")
         return sent_of(key, json.loads(record.data or b""))
 
-    async def _lately_unknown(self) -> dict[CommandId, Result]:
-        """Find the results of the last day that are unknown."""
-        since = format_time(time.time() - WATCHED_S)
+    async def _outcomes(self) -> dict[CommandId, Outcome]:
+        """Tell how the trades of the last day ended."""
         pattern = f"{self._subjects.journal_base}.result.>"
+        since_s = time.time() - WATCHED_S
+        records = await self._records.since(pattern, since_s, headers_only=True)
+        return {
+            _key_of(record.subject): Outcome((record.headers or {})[OUTCOME_HEADER])
+            for record in records
+            if OUTCOME_HEADER in (record.headers or {})
+        }
+
+    async def _unknown_of(self, outcomes: Mapping[CommandId, Outcome]) -> dict[CommandId, Result]:
+        """Read the results that are unknown."""
         found: dict[CommandId, Result] = {}
-        for subject, headers in await self._records.headers_since(pattern, since):
-            if headers.get(OUTCOME_HEADER) == Outcome.UNKNOWN:
-                entry = await self._fetch(_key_of(subject))
-                if entry is not None and entry.result.outcome is Outcome.UNKNOWN:
-                    found[entry.result.key] = entry.result
+        for key, outcome in outcomes.items():
+            entry = await self._fetch(key) if outcome is Outcome.UNKNOWN else None
+            if entry is not None and entry.result.outcome is Outcome.UNKNOWN:
+                found[entry.result.key] = entry.result
         return found
+
+    async def _sent_lately(
+        self, within_s: float, outcomes: Mapping[CommandId, Outcome]
+    ) -> list[tuple[Sent, Outcome]]:
+        """Read what was sent within some time and has ended."""
+        if within_s <= 0:
+            return []
+        pattern = f"{self._subjects.journal_base}.sent.>"
+        records = await self._records.since(pattern, time.time() - within_s)
+        keys = [_key_of(record.subject) for record in records]
+        return [
+            (sent_of(key, json.loads(record.data)), outcomes[key])
+            for key, record in zip(keys, records, strict=True)
+            if key in outcomes
+        ]
 
     # ---- reading ------------------------------------------------------------------------
 

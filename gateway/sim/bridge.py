@@ -19,6 +19,7 @@ from gateway.sim.frames import (
     parse_request,
 )
 from gateway.sim.ledger import Ledger, LedgerWriteError
+from gateway.sim.limits import NO_LIMITS, TradeLimits
 from gateway.sim.params import StrictParams
 from gateway.sim.platform import Platform
 from gateway.sim.reads import READS, Answer
@@ -51,6 +52,7 @@ class BridgeDialect:
         *,
         clock_ms: Callable[[], int],
         plain_clients: PlainClients = PlainClients.READ,
+        limits: TradeLimits = NO_LIMITS,
     ) -> None:
         """Bind the program to its terminal.
 
@@ -61,6 +63,7 @@ class BridgeDialect:
             terminal: Who it is: session, tick endpoint, subscriptions.
             clock_ms: Its monotonic clock, from its start.
             plain_clients: The input *PlainClients*.
+            limits: The inputs that bound what it may trade.
         """
         self._decision = Decision(
             platform,
@@ -69,6 +72,7 @@ class BridgeDialect:
             session=terminal.session,
             clock_ms=clock_ms,
             gateways_may_trade=plain_clients is not PlainClients.TRADE,
+            limits=limits,
         )
         self._platform = platform
         self._ledger = ledger

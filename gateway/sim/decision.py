@@ -12,6 +12,7 @@ from gateway.sim.desk import Desk
 from gateway.sim.faults import FaultKind, Point
 from gateway.sim.frames import TOKEN_CHARACTERS, Fence, Frame, State, fenced_body, read_frame
 from gateway.sim.ledger import Entry, EntryKind, Ledger, LedgerWriteError
+from gateway.sim.limits import NO_LIMITS, TradeLimits
 from gateway.sim.params import StrictParams
 from gateway.sim.platform import Platform
 from gateway.sim.wire import Body, Json, Refused, failure, failure_code, order_record, success
@@ -46,6 +47,7 @@ class Decision:
         session: str,
         clock_ms: Callable[[], int],
         gateways_may_trade: bool = True,
+        limits: TradeLimits = NO_LIMITS,
     ) -> None:
         """Bind the decision to its terminal.
 
@@ -56,9 +58,11 @@ class Decision:
             session: The name of this start of the terminal.
             clock_ms: Its monotonic clock, from its start.
             gateways_may_trade: False where plain clients may: the two exclude each other.
+            limits: What it may do whatever a gateway wants.
         """
         self.last_seq = 0
         self._gateways_may_trade = gateways_may_trade
+        self._limits = limits
         self._platform = platform
         self._desk = desk
         self._ledger = ledger
@@ -214,11 +218,15 @@ class Decision:
         self, action: str, values: Mapping[str, Json], lines: TicketLines | None
     ) -> Trade:
         params = StrictParams(values)
+        self._limits.check_trade()
         if not self._platform.is_trade_allowed:
             raise Refused(failure_code(Code.TRADE_NOT_ALLOWED, "Experts may not trade."))
         if action == "DO_CLOSE_ALL":
             return CloseAll.read(self._platform, params, lines).close
-        return plan_trade(self._platform, action, params, is_plain=lines is None)
+        trade = plan_trade(self._platform, action, params, is_plain=lines is None)
+        if action == "DO_ORDER_SEND":
+            self._limits.check_order(self._platform, params)
+        return trade
 
     def _connection_refusal(self) -> TradeResult | None:
         if not self._platform.is_connected:

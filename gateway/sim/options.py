@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from gateway.sim.bridge import PlainClients
+from gateway.sim.limits import NO_LIMITS, TradeLimits
 
 
 class DialectName(StrEnum):
@@ -27,6 +28,7 @@ class SimOptions:
         state_path: Where the broker's state is kept; None keeps it in memory.
         truth_path: Where the truth is written; None keeps it in memory.
         plain_clients: The input *PlainClients*.
+        limits: The inputs that bound what it may trade (bridge only).
         seed: Decides prices and faults.
         tick_interval_s: Time between two ticks of a symbol; 0 for no ticks by itself.
         heartbeat_interval_s: Time between two heartbeats.
@@ -42,6 +44,7 @@ class SimOptions:
     state_path: Path | None = None
     truth_path: Path | None = None
     plain_clients: PlainClients = PlainClients.READ
+    limits: TradeLimits = NO_LIMITS
     seed: int = 1
     tick_interval_s: float = 0.25
     heartbeat_interval_s: float = 1.0

@@ -14,6 +14,7 @@ from gateway.sim.bridge import PlainClients
 from gateway.sim.broker import AccountTerms, Broker
 from gateway.sim.faults import FaultPlan, FaultSpecError
 from gateway.sim.file_lock import FileLockedError
+from gateway.sim.limits import TradeLimits
 from gateway.sim.options import DialectName, SimOptions
 from gateway.sim.quotes import QuoteFileError, QuoteSource, Replay, spec_for_file
 from gateway.sim.symbols import STANDARD_SYMBOLS, SymbolSpec
@@ -56,6 +57,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=defaults.plain_clients,
         choices=list(PlainClients),
         help="what clients without an epoch may do",
+    )
+    add(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="INPUT=VALUE",
+        help="AllowTrading=false, AllowedSymbols=EURUSD,GBPUSD, MaxLotsPerOrder=1, MaxOpenOrders=5 "
+        "or MaxOpenLots=2, as the program's inputs; may be repeated",
     )
 
 
@@ -107,6 +116,7 @@ def _terminal(args: argparse.Namespace) -> SimTerminal:
         state_path=args.state,
         truth_path=args.truth,
         plain_clients=args.plain_clients,
+        limits=TradeLimits.read(args.limit),
         seed=args.seed,
         tick_interval_s=args.tick_interval,
         broker_offset_s=args.broker_offset,

@@ -261,6 +261,7 @@ class SimTerminal:
             session.identity,
             clock_ms=lambda: self._clock_ms(session),
             plain_clients=self.options.plain_clients,
+            limits=self.options.limits,
         )
 
     async def _run(self, session: _Session) -> None:

@@ -9,6 +9,7 @@ from gateway.actions import ACTIONS
 from gateway.core.messages import Dialect
 from tests.actions.cases import CASES, Case
 from tests.support.nats_server import NatsServer
+from tests.support.schemas import check
 from tests.support.stack import EXISTING_SERVER, QUIET, Stack
 
 TABLE = [
@@ -37,6 +38,7 @@ async def test_action(stack: Stack, case: Case) -> None:
     said = result.error["message"] if result.error else result.warning or ""
 
     assert (case.outcome, case.action) == (result.outcome, result.body["action"]), said
+    check(f"{case.action}.result" if case.action in ACTIONS else "result", result.body)
     for part in case.says:
         assert part in said
     if case.outcome == "succeeded":

@@ -17,9 +17,10 @@ from tests.chaos import audit, report
 from tests.chaos.checker import check
 from tests.chaos.faults import TRIES, Saboteur
 from tests.chaos.history import History
+from tests.chaos.listener import Listener
 from tests.chaos.options import Options, read_options
 from tests.chaos.schedule import KINDS, KINDS_TO_SHOW, schedule
-from tests.chaos.system import System
+from tests.chaos.system import TERMINAL, System
 
 
 async def run(options: Options) -> int:
@@ -31,9 +32,10 @@ async def run(options: Options) -> int:
     say("planned:", *map(str, planned))
     task = asyncio.current_task()
     on_signal(task.cancel if task else sys.exit)
-    history = History()
+    history, listener = History(), Listener()
     try:
         await system.start()
+        await listener.start(system.nats_url, f"mt4.{TERMINAL}")
         saboteur = Saboteur(system, say)
         async with asyncio.timeout(options.seconds + 60):
             sabotage = asyncio.create_task(saboteur.run(planned))
@@ -46,6 +48,7 @@ async def run(options: Options) -> int:
         history.faults = saboteur.done
         took_s = await audit.settle(system, history)
         say(f"quiet after {took_s:.1f} s")
+        await listener.stop(history)
         await audit.read_books(system, history)
     except asyncio.CancelledError:
         say("stopped from outside")

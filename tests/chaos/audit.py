@@ -14,9 +14,11 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.client import JetStreamContext
 from nats.js.errors import NotFoundError
 
+from gateway.core.messages import CommandId
+from gateway.explain import Archive
 from gateway.subjects import Subjects
 from tests.chaos import history as books
-from tests.chaos.history import History, Journal, Told
+from tests.chaos.history import Body, History, Journal, Told
 from tests.chaos.system import TERMINAL, System
 
 QUIET_WITHIN_S = 60.0
@@ -86,6 +88,7 @@ async def read_books(system: System, history: History) -> None:
     history.frames = list(system.frames)
     history.exits = system.exits
     history.journal = await read_journal(system.nats_url)
+    history.explained = await read_explanations(system.nats_url, {ask.key for ask in history.asked})
 
 
 async def read_journal(nats_url: str) -> Journal:
@@ -107,6 +110,23 @@ async def read_journal(nats_url: str) -> Journal:
     finally:
         await connection.close()
     return journal
+
+
+async def read_explanations(nats_url: str, keys: Iterable[str]) -> dict[str, Body]:
+    """Have each command explained from the streams."""
+    at_once = asyncio.Semaphore(AT_ONCE)
+    connection = await nats.connect(nats_url)
+    archive = Archive(connection, SUBJECTS)
+
+    async def explain(key: str) -> tuple[str, Body]:
+        async with at_once:
+            client, _, id_ = key.partition("/")
+            return key, (await archive.explain(CommandId(client, id_))).body()
+
+    try:
+        return dict(await asyncio.gather(*map(explain, keys)))
+    finally:
+        await connection.close()
 
 
 async def _records(stream: JetStreamContext, name: str) -> AsyncIterator[tuple[str, bytes]]:

@@ -24,8 +24,8 @@ def without_term() -> None:
     """Let a gateway that was turned away go on writing into the journal."""
     as_shipped = JetStreamJournal.take_over
 
-    async def take_over(self: JetStreamJournal, gateway: str) -> Inheritance:
-        inheritance = await as_shipped(self, gateway)
+    async def take_over(self: JetStreamJournal, gateway: str, lately_s: float = 0.0) -> Inheritance:
+        inheritance = await as_shipped(self, gateway, lately_s)
         self._fence = {}
         return inheritance
 

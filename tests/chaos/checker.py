@@ -171,6 +171,29 @@ def unknown_is_needed(case: Case, _: History) -> Iterator[str]:
         yield f"unknown, and the terminal's ledger says {case.ledger[-1]}"
 
 
+def everything_is_explained(case: Case, history: History) -> Iterator[str]:
+    """The streams tell what became of each command, as it was: sent, run, ended, denied and why."""
+    found = history.explained.get(case.key, {"outcome": None, "timeline": []})
+    said = [entry["what"] for entry in found["timeline"]]
+    if case.kept is not None and found["outcome"] != case.kept["outcome"]:
+        yield f"explained as {found['outcome']}, it ended as {case.kept['outcome']}"
+    if (case.frames or case.has_run) and not any("recorded as sent to" in what for what in said):
+        yield "it left for the terminal, and no record says so"
+    if found["outcome"] == "succeeded" and case.action == "DO_ORDER_SEND":
+        for ticket in case.tickets:
+            if not any(f"ticket {ticket}," in what for what in said):
+                yield f"no record tells of order {ticket}"
+    for told in case.told:
+        if told.result is None or told.outcome != "denied":
+            continue
+        message = (told.result.get("error") or {}).get("message", "")
+        if any(what.startswith("denied, ") and what.endswith(message) for what in said):
+            continue
+        during = _faults_during(history.faults, told.at_ns - SECOND_NS, told.at_ns + SECOND_NS)
+        if not any("nats" in fault.target for fault in during):
+            yield f"it was denied ({message}), and no record says so"
+
+
 # ---- in time, and by the right gateway ----------------------------------------------------------
 
 
@@ -261,6 +284,12 @@ def no_strange_orders(history: History, cases: dict[str, Case]) -> Iterator[tupl
             yield "", f"order {order.ticket} carries {order.token}, the token of no command"
 
 
+def everything_fits_its_schema(history: History, _: dict[str, Case]) -> Iterator[tuple[str, str]]:
+    """Whatever is said on the bus is what users are told that it is."""
+    for misfit in history.misfits:
+        yield "", misfit
+
+
 def nobody_crashes(history: History, _: dict[str, Case]) -> Iterator[tuple[str, str]]:
     """A process ends when it is killed or told to, and a gateway when it was deposed."""
     for ended in history.exits:
@@ -287,6 +316,7 @@ CASE_RULES: dict[str, CaseRule] = {
         success_is_true,
         no_is_true,
         unknown_is_needed,
+        everything_is_explained,
         nothing_starts_late,
         nothing_is_sent_late,
     )
@@ -297,6 +327,7 @@ WHOLE_RULES: dict[str, WholeRule] = {
         only_the_newest_epoch_acts,
         nothing_begins_while_halted,
         no_strange_orders,
+        everything_fits_its_schema,
         nobody_crashes,
     )
 }

@@ -7,6 +7,7 @@ everything runs on.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -157,6 +158,9 @@ class History:
 
     Attributes:
         unsent: Key and number of what the client library refused to send: it had no connection.
+        explained: What `mt4-gateway explain` says of each command, when all was over.
+        heard: How many messages on the bus there were of each schema.
+        misfits: Messages on the bus that do not fit their schema, in words.
     """
 
     asked: list[Asked] = field(default_factory=list)
@@ -170,6 +174,9 @@ class History:
     journal: Journal = field(default_factory=Journal)
     faults: list[Fault] = field(default_factory=list)
     exits: list[Exit] = field(default_factory=list)
+    explained: dict[str, Body] = field(default_factory=dict)
+    heard: Counter[str] = field(default_factory=Counter)
+    misfits: list[str] = field(default_factory=list)
 
 
 # ---- reading what the parts have written ------------------------------------------------------

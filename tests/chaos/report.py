@@ -78,6 +78,8 @@ def counts(history: History, seed: str, seconds: float, taken: Sequence[TakeOver
         f"{len(cases)} commands ({_listed(outcomes)})",
         f"{len(history.stored)} jobs stored",
         f"{len(history.orders)} orders",
+        f"{len(history.explained)} explained, {history.heard.total()} messages of "
+        f"{len(history.heard)} kinds",
         f"{bodies['same']} repeated, {bodies['other']} with another body",
         f"{len(history.faults)} faults ({_listed(kinds)}), {inside} ends of the terminal",
         f"take-overs: {_taken(taken)}",

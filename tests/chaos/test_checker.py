@@ -65,7 +65,12 @@ def _sound() -> History:
             LedgerLine("done", KEY, 1),
         ],
         journal=Journal(sent={KEY}, results={KEY: _result()}),
+        explained={KEY: _explanation("recorded as sent to a terminal", "done, ticket 1001, ...")},
     )
+
+
+def _explanation(*said: str, outcome: str = "succeeded") -> Body:
+    return {"outcome": outcome, "timeline": [{"what": what} for what in said]}
 
 
 def _also_told(history: History, told: Body, number: int | None = None) -> None:
@@ -185,6 +190,22 @@ def _crash(history: History) -> None:
     history.exits.append(Exit(DEADLINE_NS, "gateway-a", 1, is_expected=False))
 
 
+def _explained_otherwise(history: History) -> None:
+    history.explained[KEY]["outcome"] = "rejected"
+
+
+def _sent_without_a_record(history: History) -> None:
+    history.explained[KEY] = _explanation("done, ticket 1001, ...")
+
+
+def _ticket_without_a_record(history: History) -> None:
+    history.explained[KEY] = _explanation("recorded as sent to a terminal")
+
+
+def _denied_without_a_record(history: History) -> None:
+    _also_told(history, _result("denied", error={"message": "too much; policy.x = 1"}), number=1)
+
+
 BREACHES: list[tuple[str, Callable[[History], None]]] = [
     ("one_order", _two_orders),
     ("one_execution", _two_executions),
@@ -204,12 +225,17 @@ BREACHES: list[tuple[str, Callable[[History], None]]] = [
     ("no_is_true", lambda history: _ends_as(history, "expired")),
     ("no_is_true", lambda history: _ends_as(history, "denied")),
     ("unknown_is_needed", lambda history: _ends_as(history, "unknown")),
+    ("everything_is_explained", _explained_otherwise),
+    ("everything_is_explained", _sent_without_a_record),
+    ("everything_is_explained", _ticket_without_a_record),
+    ("everything_is_explained", _denied_without_a_record),
     ("nothing_starts_late", _late),
     ("nothing_starts_late", _slow_start),
     ("nothing_is_sent_late", _late_frame),
     ("only_the_newest_epoch_acts", _old_epoch),
     ("nothing_begins_while_halted", _sent_while_halted),
     ("no_strange_orders", _strange_order),
+    ("everything_fits_its_schema", lambda history: history.misfits.append("it is no tick")),
     ("nobody_crashes", _crash),
 ]
 
@@ -253,6 +279,15 @@ def test_command_that_never_arrived_needs_no_result() -> None:
     history = History(asked=_sound().asked, journal=Journal())
 
     assert ["never arrived"] == [case.outcome for case in cases_of(history).values()]
+    assert set() == _rules_broken(history)
+
+
+def test_record_that_a_killed_bus_lost_is_excused() -> None:
+    """A denial is not waited for until it is stored."""
+    history = _sound()
+    _denied_without_a_record(history)
+    history.faults = [Fault("kill", "nats", DEADLINE_NS, DEADLINE_NS)]
+
     assert set() == _rules_broken(history)
 
 

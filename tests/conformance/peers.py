@@ -21,6 +21,7 @@ import zmq
 from gateway.sim.bridge import PlainClients
 from gateway.sim.desk import TerminalDied
 from gateway.sim.faults import FaultKind, Point
+from gateway.sim.limits import TradeLimits
 from gateway.sim.options import DialectName, SimOptions
 from gateway.sim.platform import Platform
 from gateway.sim.quotes import TimedQuote
@@ -49,6 +50,7 @@ class Peer(ABC):
     Attributes:
         broker: The broker, and what shall happen to its calls.
         plain_clients: The input *PlainClients*; counts from the next start.
+        inputs: Its own limits, `NAME=VALUE`; count from the first start.
     """
 
     name: PeerName
@@ -56,6 +58,7 @@ class Peer(ABC):
     def __init__(self, broker: ArrangedBroker, plain_clients: PlainClients) -> None:
         self.broker = broker
         self.plain_clients = plain_clients
+        self.inputs: tuple[str, ...] = ()
         broker.die = self._die_inside
         broker.shift_clock = self._shift
 
@@ -235,6 +238,7 @@ class SimPeer(Peer):
             tick_endpoint="tcp://127.0.0.1:*",
             ledger_path=self._folder / "ledger.txt",
             plain_clients=self.plain_clients,
+            limits=TradeLimits.read(self.inputs),
             tick_interval_s=0.0,
             heartbeat_interval_s=60.0,
         )
@@ -340,6 +344,7 @@ class Mql4Peer(Peer):
         """Start, with the inputs as they are now."""
         self._is_dying = False
         self._has_died.clear()
+        self.expert.inputs |= dict(text.split("=") for text in self.inputs)
         self.expert.inputs["PlainClients"] = list(PlainClients).index(self.plain_clients)
         self.expert.start()
 

@@ -24,7 +24,9 @@ def test_case(
     name: PeerName, case: Case, make_peer: Callable[[PeerName, PlainClients], Peer]
 ) -> None:
     """The terminal answers line by line as written down."""
-    with make_peer(name, case.plain_clients) as peer:
+    peer = make_peer(name, case.plain_clients)
+    peer.inputs = case.inputs
+    with peer:
         play = Play(case, peer)
         try:
             play.run()

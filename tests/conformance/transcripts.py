@@ -3,6 +3,7 @@
 == name of the case                    what follows is one case; `@` before the first: all
 @ peers: sim mql4 legacy               where it runs, by default `sim mql4`
 @ plain: off | read | trade            the input PlainClients
+@ inputs: MaxOpenLots=1 ...            its own limits
 @ fresh                                nobody has claimed at the beginning
 # remark
 > {"action": "PING"}                   a request as it is
@@ -55,6 +56,7 @@ class Case:
     name: str
     peers: tuple[PeerName, ...] = (PeerName.SIM, PeerName.MQL4)
     plain_clients: PlainClients = PlainClients.READ
+    inputs: tuple[str, ...] = ()
     is_fresh: bool = False
     lines: tuple[tuple[int, str], ...] = field(default_factory=tuple)
 
@@ -66,6 +68,8 @@ class Case:
                 return replace(self, peers=tuple(PeerName(name) for name in value.split()))
             case "plain":
                 return replace(self, plain_clients=PlainClients(value.strip()))
+            case "inputs":
+                return replace(self, inputs=tuple(value.split()))
             case "fresh":
                 return replace(self, is_fresh=True)
         raise ValueError(f"{self.file}: no such option: {text}")

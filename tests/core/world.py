@@ -12,9 +12,10 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.config import Commands as CommandSettings
-from gateway.config import Config, Policy
+from gateway.config import Config
 from gateway.config import Terminal as TerminalSettings
 from gateway.core.messages import CommandId, Dialect, Effect, Outcome, Result, Wish
+from gateway.policy_settings import Policy
 from tests.core.model_gateway import Gateway, ModelWire
 from tests.core.model_terminal import Connection, LedgerTerminal, PlainServer
 from tests.core.promises import Promises, Submission, Violation
@@ -47,7 +48,12 @@ CLOCK = Clock()
 def virtual_time() -> Iterator[None]:
     """Put the virtual clock under the real thing, and let it poll less and log nothing."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("gateway.commands", "gateway.screening", "gateway.terminal.line"):
+        for name in (
+            "gateway.commands",
+            "gateway.guard",
+            "gateway.screening",
+            "gateway.terminal.line",
+        ):
             patch.setattr(f"{name}.time", CLOCK)
             patch.setattr(logging.getLogger(name), "disabled", True)
         patch.setattr("gateway.commands.SWEEP_S", 0.5)

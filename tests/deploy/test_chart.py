@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.config import load
+from gateway.policy_settings import Policy
 from tests.deploy.chart import (
     CHART,
     KUBERNETES,
@@ -167,13 +168,13 @@ def test_standby_is_spread_and_protected() -> None:
 
 def test_own_configuration_wins_over_the_common() -> None:
     """A terminal's keys are merged over those for all; the chart's own are last."""
-    own = {**ALPHA, "config": {"policy": {"maximum_lots": 2.5}, "terminal": {"settle_s": 1}}}
+    own = {**ALPHA, "config": {"policy": {"max_lots_per_order": 2.5}, "terminal": {"settle_s": 1}}}
     found = manifests(
-        {"terminals": [own], "config": {"policy": {"maximum_lots": 1, "trading": True}}}
+        {"terminals": [own], "config": {"policy": {"max_lots_per_order": 1, "trading": True}}}
     )
     toml = tomllib.loads(gateway_toml(found, "alpha"))
 
-    assert {"maximum_lots": 2.5, "trading": True} == toml["policy"]
+    assert {"max_lots_per_order": 2.5, "trading": True} == toml["policy"]
     assert {"name": "alpha", "request_endpoint": ALPHA["requestEndpoint"], "settle_s": 1} == toml[
         "terminal"
     ]
@@ -187,12 +188,22 @@ def test_strings_survive_the_way_into_the_file(symbol: str) -> None:
     assert [symbol] == tomllib.loads(gateway_toml(found, "alpha"))["policy"]["symbols"]
 
 
+def test_limits_of_clients_are_tables_in_the_file() -> None:
+    """What a map of maps says, the gateway reads."""
+    clients = {"breakout": {"max_open_orders": 5, "magic_numbers": [7]}, "risk": {}}
+    own = {**ALPHA, "config": {"policy": {"trading": True, "clients": clients}}}
+    policy = tomllib.loads(gateway_toml(manifests({"terminals": [own]}), "alpha"))["policy"]
+
+    assert {"trading": True, "clients": clients} == policy
+    assert 5 == Policy.model_validate(policy).clients["breakout"].max_open_orders
+
+
 def test_changed_configuration_restarts_only_its_gateway() -> None:
     """The checksum on the pods is that of their own terminal's file."""
     beta = {"name": "beta", "requestEndpoint": "tcp://10.0.0.6:28282"}
 
     def checksums(limit: float) -> dict[str, str]:
-        changed = {**beta, "config": {"policy": {"maximum_lots": limit}}}
+        changed = {**beta, "config": {"policy": {"max_lots_per_order": limit}}}
         return {
             each["metadata"]["name"]: each["spec"]["template"]["metadata"]["annotations"][
                 "checksum/config"
@@ -325,7 +336,10 @@ BAD: dict[str, tuple[Values, str]] = {
     "unknown gateway section": ({"config": {"natz": {}}}, "/config.*natz"),
     "secret in values": ({"config": {"nats": {"password": "x"}}}, "/config/nats.*password"),
     "wrong type": ({"config": {"policy": {"trading": "yes"}}}, "/config/policy/trading"),
-    "out of range": ({"config": {"policy": {"maximum_lots": 0}}}, "/config/policy/maximum_lots"),
+    "out of range": (
+        {"config": {"policy": {"max_lots_per_order": 0}}},
+        "/config/policy/max_lots_per_order",
+    ),
     "no servers": ({"config": {"nats": {"servers": []}}}, "/config/nats/servers"),
     "no terminals": ({"terminals": []}, "/terminals"),
     "bad name": ({"terminals": [{**ALPHA, "name": "Alpha"}]}, "/terminals/0/name"),

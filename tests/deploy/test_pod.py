@@ -123,7 +123,7 @@ def pod_values(image: str, nats_url: str, terminal: str, http: int) -> dict[str,
         "httpPort": http,
         "config": {
             "nats": {"servers": [nats_url]},
-            "policy": {"trading": True, "maximum_lots": 0.5},
+            "policy": {"trading": True, "max_lots_per_order": 0.5},
         },
         "terminals": [{"name": "demo", "requestEndpoint": terminal}],
         "resources": {"limits": {"memory": "256Mi"}},

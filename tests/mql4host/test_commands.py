@@ -481,7 +481,8 @@ def test_a_busy_context_is_no_lack_of_permission(
 
 def test_own_limits(commands: HostedExpert, server: BrokerServer, connect: Connect) -> None:
     """The program's inputs bound what any gateway can do."""
-    commands.inputs |= {"MaxLots": 0.5, "MaxOrders": 2, "AllowedSymbols": "EURUSD, GBPUSD"}
+    commands.inputs |= {"MaxLotsPerOrder": 0.5, "MaxOpenOrders": 2}
+    commands.inputs |= {"AllowedSymbols": "EURUSD, GBPUSD"}
     commands.kill()
     commands.start()
     client = connect(commands)
@@ -496,8 +497,9 @@ def test_own_limits(commands: HostedExpert, server: BrokerServer, connect: Conne
     ]
 
     assert ["rejected", "rejected", "done", "done", "rejected"] == [r["state"] for r in replies]
-    assert ["MaxLots", "AllowedSymbols", "MaxOrders"] == [
-        next(w for w in ("MaxLots", "AllowedSymbols", "MaxOrders") if w in r["error_message"])
+    inputs = ["MaxLotsPerOrder", "AllowedSymbols", "MaxOpenOrders"]
+    assert inputs == [
+        next(name for name in inputs if name in r["error_message"])
         for r in replies
         if r["state"] == "rejected"
     ]

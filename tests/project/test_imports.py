@@ -21,6 +21,7 @@ FOUNDATION = frozenset(
         "gateway.config",
         "gateway.core",
         "gateway.errors",
+        "gateway.policy_settings",
     }
 )
 CATALOGUE = frozenset({"gateway.core", "gateway.errors", "gateway.mt4_enums"})
@@ -43,7 +44,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.actions": CATALOGUE
     | {"gateway.fields", "gateway.parameters", "gateway.trade_parameters"},
     "gateway.config": FOUNDATION,
-    "gateway.policy": FOUNDATION,
+    "gateway.policy_settings": frozenset(),
+    "gateway.policy": FOUNDATION | {"gateway.symbols"},
+    "gateway.policy_reload": FOUNDATION,
+    "gateway.guard": FOUNDATION
+    | {"gateway.events", "gateway.policy", "gateway.screening", "gateway.symbols"},
     "gateway.subjects": frozenset(),
     "gateway.envelope": frozenset({"gateway.core", "gateway.errors"}),
     "gateway.bus": FOUNDATION | BODIES | {"gateway.metrics", "gateway.nats_login"},
@@ -53,7 +58,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.status": FOUNDATION | {"gateway.metrics"},
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
     "gateway.client": FOUNDATION | BODIES,
-    "gateway.commands": FLOW | {"gateway.replies", "gateway.screening"},
+    "gateway.audit": FOUNDATION | BODIES,
+    "gateway.schemas": FOUNDATION | BODIES | {"gateway.tick"},
+    "gateway.asyncapi": FOUNDATION | BODIES | {"gateway.schemas"},
+    "gateway.commands": FLOW
+    | {"gateway.audit", "gateway.guard", "gateway.replies", "gateway.screening"},
     "gateway.symbols": frozenset({"gateway.core"}),
     "gateway.screening": frozenset({"gateway.core", "gateway.symbols", "gateway.tick"}),
     "gateway.replies": frozenset({"gateway.core", "gateway.mt4_enums"}),
@@ -62,8 +71,10 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.events": frozenset({"gateway.core"}),
     "gateway.app": FLOW
     | {
+        "gateway.audit",
         "gateway.commands",
         "gateway.events",
+        "gateway.policy_reload",
         "gateway.replies",
         "gateway.status",
         "gateway.ticks",
@@ -73,6 +84,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.completion": frozenset({"gateway.actions", "gateway.fields", "gateway.mt4_enums"}),
     "gateway.demo": ANYTHING,
     "gateway.doctor": ANYTHING,
+    "gateway.explain": FOUNDATION | BODIES | {"gateway.journal"},
     "gateway.terminal_check": frozenset({"gateway.client", "gateway.core", "gateway.doctor"}),
     "gateway.demo_view": frozenset({"gateway.demo"}),
     "gateway.nats_login": frozenset({"gateway.config", "gateway.errors"}),
@@ -91,6 +103,7 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
         "gateway/bus.py",
         "gateway/client/*",
         "gateway/doctor.py",
+        "gateway/explain.py",
         "gateway/jobs.py",
         "gateway/journal/*",
     ),

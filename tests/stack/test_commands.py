@@ -12,6 +12,7 @@ from nats.aio.msg import Msg
 from gateway.client import NoAnswer, Outcome
 from gateway.envelope import format_time
 from tests.support.nats_server import NatsServer
+from tests.support.schemas import check
 from tests.support.stack import EXISTING_SERVER, Stack, eventually
 
 
@@ -220,7 +221,11 @@ async def test_gateway_is_discovered_as_a_service(nats_server: NatsServer) -> No
         info = json.loads(reply.data)
         assert "mt4-gateway" == info["name"]
         assert "demo" == info["metadata"]["terminal"]
+        assert "mt4.demo.job.<client>.<ACTION>" == info["metadata"]["job"]
+        assert "DO_ORDER_SEND" in info["metadata"]["trades"].split(", ")
+        assert "GET_ORDERS" in info["metadata"]["queries"].split(", ")
         assert "mt4.demo.control.status" == info["endpoints"][0]["subject"]
+        assert "status" == info["endpoints"][0]["metadata"]["response"]
 
 
 async def test_status_tells_links_and_queues(nats_server: NatsServer) -> None:
@@ -228,6 +233,7 @@ async def test_status_tells_links_and_queues(nats_server: NatsServer) -> None:
     async with Stack(nats_server.url) as stack:
         said = await stack.client.status()
 
+        check("status", said)
         assert "up" == said["terminal"]["link"]
         assert "bridge" == said["terminal"]["dialect"]
         assert {"depth": 0, "capacity": 256} == said["queues"]["trade"]

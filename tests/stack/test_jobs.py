@@ -75,7 +75,7 @@ async def test_job_that_cannot_be_taken_is_put_aside_with_the_reason(
     nats_server: NatsServer,
 ) -> None:
     """Nonsense, what is forbidden, and a used name; its client is told as well."""
-    async with Stack(nats_server.url, policy={"maximum_lots": 1.0}) as stack:
+    async with Stack(nats_server.url, policy={"max_lots_per_order": 1.0}) as stack:
         await stack.client.job("DO_ORDER_SEND", BUY, id_="used")
         results = [
             await stack.client.job("DO_ORDER_SEND", BUY | {"lots": "many"}),

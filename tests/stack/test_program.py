@@ -528,6 +528,36 @@ async def test_signal_ends_a_gateway_that_has_no_links(launcher: Launcher) -> No
     assert "Traceback" not in site.gateway.err
 
 
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="this system has no SIGHUP")
+async def test_hangup_reads_the_policy_again_and_keeps_the_last_good_one(site: Site) -> None:
+    """What changed is logged; a file that cannot be used is reported, and changes nothing."""
+    file = site.truth.with_suffix(".toml")
+    file.write_text("[policy]\nmax_lots_per_order = 0.5\n")
+    site.start_sim()
+    site.start_gateway(CONFIG=str(file))
+    await site.is_up()
+    async with await site.client() as client:
+        before = await client.order_send("EURUSD", "BUY", 0.3)
+        file.write_text("[policy]\nmax_lots_per_order = 0.2\nsymbols = ['EURUSD']\n")
+        site.gateway.signal(signal.SIGHUP)
+        await said(site.gateway, "policy_reloaded changes=2")
+        after = await client.order_send("EURUSD", "BUY", 0.3)
+        file.write_text("[policy]\nmax_lots_per_order = -1\n[nonsense]\n")
+        site.gateway.signal(signal.SIGHUP)
+        await said(site.gateway, "policy_not_reloaded")
+        still = await client.order_send("EURUSD", "BUY", 0.3)
+        problem = (await client.status())["policy_problem"]
+
+    assert before.succeeded
+    assert "policy_changed policy.max_lots_per_order: 0.5 -> 0.2" in site.gateway.err
+    assert "policy_changed policy.symbols: none -> ['EURUSD']" in site.gateway.err
+    assert after.error is not None
+    assert after.error["message"].endswith("; policy.max_lots_per_order = 0.2")
+    assert after.error == still.error
+    assert "policy.max_lots_per_order" in problem
+    assert "nonsense: unknown key" in problem
+
+
 async def test_readiness_follows_nats_and_a_signal_ends_it_in_any_state(
     launcher: Launcher, own_nats_server: NatsServer
 ) -> None:

@@ -18,9 +18,11 @@ input bool               LedgerCreate = false;                // Begin a ledger 
 input int                LedgerKeepDays = 30;                 // How long a command is remembered, days
 input int                LedgerMaxCommands = 200000;          // Beyond this the ledger is full
 input int                LedgerMaxMegabytes = 64;             // Beyond this the ledger is full
-input double             MaxLots = 0;                         // Largest order, lots; 0: no limit
-input int                MaxOrders = 0;                       // Most open and pending orders; 0: no limit
-input string             AllowedSymbols = "";                 // Symbols that may be traded, with commas; empty: all
+input bool               AllowTrading = true;                 // Off: this program only reads, whatever a gateway wants
+input string             AllowedSymbols = "";                 // Symbols that may be bought and sold, with commas; empty: all
+input double             MaxLotsPerOrder = 0;                 // Largest order, lots; 0: no limit
+input int                MaxOpenOrders = 0;                   // Most open and pending orders; 0: no limit
+input double             MaxOpenLots = 0;                     // Most lots of open and pending orders; 0: no limit
 input int                MaxWaitMs = 5000;                    // Longest wait for history that is not loaded
 input int                TimerMs = 5;                         // How often requests are looked for
 input string             CurveSecretKey = "";                 // Z85, 40 characters; empty: no encryption
@@ -46,8 +48,10 @@ int OnInit()
    options.plain_clients = PlainClients;
    options.max_wait_ms = MaxWaitMs;
    options.tick_variable = TickPortVariable();
-   options.limits.max_lots = MaxLots;
-   options.limits.max_orders = MaxOrders;
+   options.limits.allow_trading = AllowTrading;
+   options.limits.max_lots_per_order = MaxLotsPerOrder;
+   options.limits.max_open_orders = MaxOpenOrders;
+   options.limits.max_open_lots = MaxOpenLots;
    options.limits.symbols = SymbolList(AllowedSymbols);
    options.ledger.may_create = LedgerCreate;
    options.ledger.keep_days = LedgerKeepDays;
@@ -73,6 +77,8 @@ bool AreInputsGood()
       wrong = "CurveSecretKey has not 40 characters";
    if(TimerMs < 1 || LedgerKeepDays < 7 || LedgerMaxCommands < 100 || LedgerMaxMegabytes < 1 || LedgerMaxMegabytes > 1024)
       wrong = "TimerMs is below 1, LedgerKeepDays below 7, LedgerMaxCommands below 100, or LedgerMaxMegabytes outside 1 to 1024";
+   if(MaxLotsPerOrder < 0 || MaxOpenOrders < 0 || MaxOpenLots < 0)
+      wrong = "MaxLotsPerOrder, MaxOpenOrders or MaxOpenLots is negative; 0 means no limit";
    if(wrong != "")
       LogError("bad_inputs reason=\"" + wrong + "\"");
    return(wrong == "");

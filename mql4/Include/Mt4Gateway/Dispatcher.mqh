@@ -35,8 +35,10 @@ void DispatcherOptions::Copy(const DispatcherOptions &from)
    plain_clients = from.plain_clients;
    max_wait_ms = from.max_wait_ms;
    tick_variable = from.tick_variable;
-   limits.max_lots = from.limits.max_lots;
-   limits.max_orders = from.limits.max_orders;
+   limits.allow_trading = from.limits.allow_trading;
+   limits.max_lots_per_order = from.limits.max_lots_per_order;
+   limits.max_open_orders = from.limits.max_open_orders;
+   limits.max_open_lots = from.limits.max_open_lots;
    limits.symbols = from.limits.symbols;
    ledger = from.ledger;
   }
@@ -415,6 +417,11 @@ void Dispatcher::Execute()
 bool Dispatcher::IsPermitted()
   {
    trade.Reset();
+   if(!options.limits.allow_trading)
+     {
+      WriteMessage(body, "The input AllowTrading is off.");
+      return(false);
+     }
    if(!MayTrade())
      {
       WriteCodeAndMessage(body, CODE_TRADE_NOT_ALLOWED, "Experts may not trade.");

@@ -10,8 +10,10 @@
 // This program's own limits, its inputs; 0 and "" mean none.
 struct TradeLimits
   {
-   double            max_lots;
-   int               max_orders;
+   bool              allow_trading;
+   double            max_lots_per_order;
+   int               max_open_orders;
+   double            max_open_lots;
    string            symbols;        // a name between commas: ",EURUSD,GBPUSD,"
   };
 
@@ -342,15 +344,42 @@ bool TradeCall::CheckSend(bool has_price, bool needs_token, JsonWriter &body)
    return(false);
   }
 
+#define LOTS_NOISE 0.0000001
+
+// The lots of all open and pending orders; -1 if one cannot be read.
+double OpenLots()
+  {
+   double sum = 0.0;
+   for(int i = OrdersTotal() - 1; i >= 0; i--)
+     {
+      if(!OrderSelect(i, SELECT_BY_POS, MODE_TRADES))
+         return(-1.0);
+      sum += OrderLots();
+     }
+   return(sum);
+  }
+
+string WhyTooMuchOpen(double lots, double max_open_lots)
+  {
+   double open = OpenLots();
+   if(open < 0.0)
+      return("The open lots cannot be read, and MaxOpenLots is " + DoubleToString(max_open_lots, 2) + ".");
+   if(open + lots <= max_open_lots + LOTS_NOISE)
+      return("");
+   return(DoubleToString(open + lots, 2) + " lots would be open, and MaxOpenLots is " + DoubleToString(max_open_lots, 2) + ".");
+  }
+
 bool TradeCall::CheckLimits(const TradeLimits &limits, JsonWriter &body)
   {
    string why = "";
    if(limits.symbols != "" && StringFind(limits.symbols, "," + symbol + ",") < 0)
       why = "Symbol " + symbol + " is not in AllowedSymbols.";
-   else if(limits.max_lots > 0.0 && lots > limits.max_lots + 0.0000001)
-      why = "Lots " + DoubleToString(lots, 2) + " are above MaxLots " + DoubleToString(limits.max_lots, 2) + ".";
-   else if(limits.max_orders > 0 && OrdersTotal() >= limits.max_orders)
-      why = "There are " + IntegerToString(OrdersTotal()) + " orders, and MaxOrders is " + IntegerToString(limits.max_orders) + ".";
+   else if(limits.max_lots_per_order > 0.0 && lots > limits.max_lots_per_order + LOTS_NOISE)
+      why = "Lots " + DoubleToString(lots, 2) + " are above MaxLotsPerOrder " + DoubleToString(limits.max_lots_per_order, 2) + ".";
+   else if(limits.max_open_orders > 0 && OrdersTotal() >= limits.max_open_orders)
+      why = "There are " + IntegerToString(OrdersTotal()) + " orders, and MaxOpenOrders is " + IntegerToString(limits.max_open_orders) + ".";
+   else if(limits.max_open_lots > 0.0)
+      why = WhyTooMuchOpen(lots, limits.max_open_lots);
    if(why == "")
       return(true);
    WriteMessage(body, why);

@@ -97,16 +97,29 @@ tcp://{{ include "mt4-gateway.fullname" .root }}-{{ .terminal.name }}-sim:28283
 {{- toJson $config -}}
 {{- end }}
 
-{{/* ... and as TOML: strings, numbers, booleans and lists of JSON are TOML's too, but for DEL. */}}
+{{/* ... and as TOML: a map of maps, such as `policy.clients`, is a table for each. */}}
 {{- define "mt4-gateway.toml" -}}
 {{- range $section, $keys := include "mt4-gateway.config" . | fromJson }}
 [{{ $section }}]
-{{- range $key, $value := $keys }}
-{{- if not (kindIs "invalid" $value) }}
-{{ $key }} = {{ toJson $value | replace "\u007f" "\\u007f" }}
+{{- include "mt4-gateway.tomlKeys" $keys }}
+{{- range $key, $tables := $keys }}
+{{- if kindIs "map" $tables }}
+{{- range $name, $table := $tables }}
+[{{ $section }}.{{ $key }}.{{ $name }}]
+{{- include "mt4-gateway.tomlKeys" $table }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{ end -}}
+{{- end }}
+
+{{/* Strings, numbers, booleans and lists of JSON are TOML's too, but for DEL. */}}
+{{- define "mt4-gateway.tomlKeys" -}}
+{{- range $key, $value := . }}
+{{- if not (or (kindIs "invalid" $value) (kindIs "map" $value)) }}
+{{ $key }} = {{ toJson $value | replace "\u007f" "\\u007f" }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{/* The terminal's secrets win over the common ones for the same key. */}}

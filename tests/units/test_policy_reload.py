@@ -1,0 +1,51 @@
+"""The policy is read again, from a file that changes."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway import policy_reload
+from gateway.config import load
+from gateway.policy_reload import Reload
+from tests.support.stack import eventually
+
+
+async def test_file_is_watched_where_there_are_no_signals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change is taken, a bad one is reported, and a file that goes away changes nothing."""
+    monkeypatch.setattr(policy_reload, "LOOK_S", 0.001)
+    file = tmp_path / "gateway.toml"
+    file.write_text("[policy]\ntrading = true\n")
+    reload = Reload(load(file, {}), lambda: load(file, {}), file)
+    watching = asyncio.create_task(reload.watch())
+    await asyncio.sleep(0)
+    try:
+        file.write_text("[policy]\ntrading = true\nmax_open_orders = 3\n")
+        await eventually(lambda: reload.policy.current.max_open_orders == 3)
+        file.write_text("[policy]\nmax_open_orders = 'many'\n")
+        await eventually(lambda: reload.policy.problem)
+
+        assert reload.policy.current.trading
+        assert "policy.max_open_orders" in (reload.policy.problem or "")
+        file.unlink()
+        await eventually(lambda: "No such file" in (reload.policy.problem or ""))
+        assert 3 == reload.policy.current.max_open_orders
+        file.write_text("[policy]\ntrading = false\n")
+        await eventually(lambda: not reload.policy.current.trading)
+        assert reload.policy.problem is None
+    finally:
+        watching.cancel()
+
+
+def test_other_sections_need_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever changes them is told that they are not in force."""
+    file = tmp_path / "gateway.toml"
+    file.write_text("[ha]\nlease_ttl_s = 9\n")
+    reload = Reload(load(None, {}), lambda: load(file, {}), file)
+    reload.now()
+
+    assert "restart_needed sections=ha" in caplog.text
