@@ -20,6 +20,7 @@ from gateway import __version__, send_words
 from gateway.actions import ACTIONS
 from gateway.config import Config, load
 from gateway.core.messages import Effect, Json
+from gateway.envelope import CLIENT_PATTERN
 from gateway.errors import ConfigError, GatewayError
 
 CONTROLS = {
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_service_commands(commands)
     _add_bus_commands(commands)
+    _add_security_commands(commands)
     _add_config_commands(commands)
     return parser
 
@@ -151,6 +153,29 @@ def _add_bus_commands(commands: Any) -> None:
 
     status = commands.add_parser("status", parents=[bus], help="how the running gateway is")
     status.set_defaults(command=_on_bus(_status))
+
+
+def _add_security_commands(commands: Any) -> None:
+    acl = commands.add_parser(
+        "acl",
+        help="permissions for the NATS server, by role",
+        epilog="Without --role, one user of each role, as a whole block `authorization`.",
+    )
+    acl.add_argument("--config", type=Path, help="take prefix and terminal from this file")
+    acl.add_argument(
+        "--role", choices=["viewer", "ticks", "strategy", "risk", "operator", "gateway"]
+    )
+    acl.add_argument("--client", metavar="ALIAS", help="the user's name; default: the role's")
+    acl.add_argument(
+        "--symbols", nargs="+", default=[], metavar="SYMBOL", help="whose ticks; default: all"
+    )
+    acl.add_argument(
+        "--jetstream",
+        action="store_true",
+        help="also jobs and last ticks; takes as much trust as the gateway has: docs/security.md",
+    )
+    acl.add_argument("--json", action="store_true", help="the rights alone, as one JSON object")
+    acl.set_defaults(command=_acl)
 
 
 def _add_config_commands(commands: Any) -> None:
@@ -247,7 +272,7 @@ def _on_bus(
 
     async def connected(args: argparse.Namespace) -> int:
         from gateway.client import Mt4Client  # noqa: PLC0415 - other commands need no NATS
-        from gateway.nats_login import connect_options  # noqa: PLC0415
+        from gateway.nats_login import Login  # noqa: PLC0415
 
         config = _configuration(args)
         async with await Mt4Client.connect(
@@ -255,7 +280,8 @@ def _on_bus(
             terminal=args.terminal or config.terminal.name,
             client=args.client,
             prefix=config.bus.prefix,
-            **connect_options(config.nats),
+            login=Login(config.nats),
+            inbox_prefix=config.nats.inbox_prefix,
         ) as client:
             return await command(client, args)
 
@@ -377,6 +403,32 @@ async def _status(client: Any, args: argparse.Namespace) -> int:
 
 def _on_off(value: bool) -> str:
     return "on" if value else "off"
+
+
+# ---- security ---------------------------------------------------------------------------
+
+
+def _acl(args: argparse.Namespace) -> int:
+    from gateway import acl  # noqa: PLC0415 - other commands need none of it
+
+    name = args.client
+    if name is not None and (args.role is None or CLIENT_PATTERN.fullmatch(name) is None):
+        print(
+            "mt4-gateway: --client goes with --role, and must be [a-z0-9-]{1,32}", file=sys.stderr
+        )
+        return USAGE
+    site = acl.Site.of(_configuration(args))
+    roles = [acl.Role(args.role)] if args.role else list(acl.Role)
+    granted = {
+        role: acl.rights(role, site, name or role, args.symbols, jetstream=args.jetstream)
+        for role in roles
+    }
+    if args.json:
+        print(json.dumps({str(role): asdict(one) for role, one in granted.items()}, indent=2))
+        return OK
+    entries = [acl.user_entry(role, args.client or str(role), one) for role, one in granted.items()]
+    print(entries[0] if args.role else acl.configuration(entries))
+    return OK
 
 
 # ---- configuration ----------------------------------------------------------------------

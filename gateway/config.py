@@ -124,7 +124,16 @@ class Nats(Section):
     nkey: Path | None = Field(None, description="File with an nkey seed.")
     user: str | None = Field(None, description="User name.")
     password: SecretStr | None = Field(None, description="Password; with `user`.")
+    password_file: Path | None = Field(
+        None, description="File with the password, instead; read again at each reconnect."
+    )
     token: SecretStr | None = Field(None, description="Token.")
+    token_file: Path | None = Field(
+        None, description="File with the token, instead; read again at each reconnect."
+    )
+    inbox_prefix: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
+    ] = Field("_INBOX", description="Where answers to us come; with permissions, an own one.")
     tls_ca: Path | None = Field(None, description="CA file; switches TLS on.")
     tls_certificate: Path | None = Field(None, description="Client certificate file.")
     tls_key: Path | None = Field(None, description="Client key file; with `tls_certificate`.")
@@ -139,11 +148,14 @@ class Nats(Section):
 
     @model_validator(mode="after")
     def _one_identity(self) -> Self:
-        ways = [name for name in ("credentials", "nkey", "user", "token") if getattr(self, name)]
+        names = ("credentials", "nkey", "user", "token", "token_file")
+        ways = [name for name in names if getattr(self, name)]
         if len(ways) > 1:
             raise ValueError(f"only one of these may be set: {', '.join(ways)}")
-        if (self.user is None) != (self.password is None):
-            raise ValueError("user and password go together")
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("only one of these may be set: password, password_file")
+        if (self.user is None) != (self.password is None and self.password_file is None):
+            raise ValueError("user and password go together (or password_file)")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together")
         return self
@@ -159,9 +171,10 @@ class Bus(Section):
         "json", description="Body of published results and events; replies use the request's."
     )
     inbox_prefixes: tuple[str, ...] = Field(
-        ("_INBOX",),
+        ("_INBOX", "_INBOX_*"),
         min_length=1,
-        description="Replies go only to subjects that begin with one of these.",
+        description="Replies go only to subjects below one of these; a `*` at the end of one "
+        "stands for a user's name.",
     )
 
 

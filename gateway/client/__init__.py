@@ -7,7 +7,14 @@ async with await Mt4Client.connect(client="mybot") as mt4:
 """
 
 from gateway.client.client import Mt4Client
-from gateway.client.errors import ClientError, NoAnswer, NobodyListens, NotConnected, NotStored
+from gateway.client.errors import (
+    ClientError,
+    NoAnswer,
+    NobodyListens,
+    NotConnected,
+    NotPermitted,
+    NotStored,
+)
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.core.messages import Outcome
 
@@ -18,6 +25,7 @@ __all__ = [
     "NoAnswer",
     "NobodyListens",
     "NotConnected",
+    "NotPermitted",
     "NotStored",
     "Outcome",
     "TickMessage",

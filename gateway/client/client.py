@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import (
     ConnectionClosedError,
@@ -25,7 +24,14 @@ from nats.errors import (
 )
 from nats.errors import Error as NatsError
 
-from gateway.client.errors import NoAnswer, NobodyListens, NotConnected, NotStored
+from gateway.client.denials import Denials
+from gateway.client.errors import (
+    NoAnswer,
+    NobodyListens,
+    NotConnected,
+    NotPermitted,
+    NotStored,
+)
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.config import without_secret
 from gateway.core.messages import Json
@@ -38,6 +44,8 @@ from gateway.envelope import (
     format_time,
     new_id,
 )
+from gateway.nats_connection import Connection, is_refusal
+from gateway.nats_login import Login
 from gateway.subjects import Subjects
 
 STORED_IN_S = 2.0
@@ -52,17 +60,17 @@ MOST_TICKS_WAITING = 10_000
 ASK_EVERY_S = 0.5
 """How often the gateway is asked about a trade whose answer is missing."""
 
+WHOLE = ": a wildcard wider than what is allowed is refused whole, so name what you need"
+
 _NOT_SENT = (OutboundBufferLimitError, ConnectionClosedError, ConnectionReconnectingError)
 
 
 class Mt4Client:
     """One client of one terminal. Make it with `connect`; use it as a context manager."""
 
-    def __init__(
-        self, connection: Client, subjects: Subjects, client: str, last_error: list[Exception]
-    ) -> None:
+    def __init__(self, connection: Connection, subjects: Subjects, client: str) -> None:
         self.client = client
-        self._last_error = last_error
+        self._denials = Denials()
         self._waiting: set[asyncio.Event] = set()
         self._told: dict[str, list[asyncio.Future[CommandResult]]] = {}
         self._hears_results = False
@@ -79,6 +87,7 @@ class Mt4Client:
         client: str = "me",
         prefix: str = "mt4",
         connect_timeout_s: float = 5.0,
+        login: Login | None = None,
         **options: Any,
     ) -> Self:
         """Connect to NATS.
@@ -89,33 +98,37 @@ class Mt4Client:
             client: This client's alias, `[a-z0-9-]{1,32}`: what may be traded depends on it.
             prefix: First token of the subjects.
             connect_timeout_s: How long to try; once connected, it reconnects for ever.
-            options: Passed on to nats-py: credentials, TLS, ...
+            login: Secrets and certificates whose files are read again at each reconnect; else
+                give nats-py's own options.
+            options: Passed on to nats-py: `user`, `password`, `user_credentials`, `tls`,
+                `inbox_prefix`, ...
 
         Raises:
-            NotConnected: No server could be reached.
+            NotConnected: No server could be reached, or it refuses the login.
+            NotPermitted: Answers could not be heard: this user has another inbox.
         """
         last_error: list[Exception] = []
+        connection = Connection(login)
+        made = cls(connection, Subjects(prefix, terminal), client)
 
         async def note(exc: Exception) -> None:
             """Leave connection trouble to the calls, which raise."""
-            last_error[:] = [exc]
-
-        made: list[Self] = []
-
-        async def closed() -> None:
-            for one in made:
-                await one._wake()
+            if not (last_error and is_refusal(last_error[0])):  # it is followed by a reset
+                last_error[:] = [exc]
+            if made._denials.note(exc):
+                await made._wake()
 
         defaults: dict[str, Any] = {
             "name": f"mt4 client {client}",
             "error_cb": note,
-            "closed_cb": closed,
+            "closed_cb": made._wake,
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": 0.2,
             "ping_interval": 5,
         }
-        connection = Client()
         try:
+            if login is not None:
+                login.check()
             # nats-py's first connect, too, would try for ever.
             async with asyncio.timeout(connect_timeout_s):
                 await connection.connect(servers, **(defaults | options | {"pending_size": 0}))
@@ -124,12 +137,31 @@ class Mt4Client:
             cause = last_error[0] if last_error else exc
             addresses = [servers] if isinstance(servers, str) else servers
             where = ", ".join(without_secret(address) for address in addresses)
+            if is_refusal(cause):
+                who = f" as {login}" if login is not None else ""
+                raise NotConnected(f"NATS at {where} refuses the login{who}: {cause}") from exc
             raise NotConnected(f"no connection to NATS at {where}: {cause!r}") from exc
-        made.append(cls(connection, Subjects(prefix, terminal), client, last_error))
-        return made[0]
+        try:
+            await made._check_inbox()
+        except (NotPermitted, NotConnected):
+            await connection.close()
+            raise
+        return made
+
+    async def _check_inbox(self) -> None:
+        """See that answers will come: a trade whose answer nobody hears would run all the same."""
+        inbox = self._connection.new_inbox()
+        try:
+            probe = await self._connection.subscribe(inbox)
+            await asyncio.sleep(0)  # else the flush overtakes the subscription
+            await self._connection.flush()
+            await probe.unsubscribe()
+        except (NatsError, OSError) as exc:
+            raise NotConnected(f"the connection to NATS was lost: {exc!r}") from exc
+        self._denials.check(inbox, ": answers come there; give its own inbox as `inbox_prefix`")
 
     @property
-    def connection(self) -> Client:
+    def connection(self) -> Connection:
         """The nats-py client underneath, for what this one does not offer."""
         return self._connection
 
@@ -164,6 +196,7 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: No gateway answered.
         """
         body = dict(params or {}) | {
@@ -190,6 +223,7 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: Nobody could say what became of it; ask `outcome_of` again later.
         """
         id_ = id_ or new_id()
@@ -228,6 +262,7 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: It may have been stored or not; submit the same id again.
             NotStored: The queue is full, or there is none.
         """
@@ -252,6 +287,7 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: It is stored, but there was no result by its deadline; ask `outcome_of`.
             NotStored: The queue is full, or there is none.
         """
@@ -281,10 +317,15 @@ class Mt4Client:
                 del self._told[id_]
 
     async def _on_result(self, msg: Msg) -> None:
-        for told in self._told.get(msg.subject.rpartition(".")[2], ()):
-            if not told.done():
-                body = decode_published(msg.data, _encoding(msg.data, msg.headers))
-                told.set_result(CommandResult.read(body))
+        id_ = msg.subject.rpartition(".")[2]
+        waiting = [told for told in self._told.get(id_, ()) if not told.done()]
+        if not waiting:
+            return
+        body = decode_published(msg.data, _encoding(msg.data, msg.headers))
+        if (body.get("client"), body.get("id")) != (self.client, id_):
+            return  # no gateway writes that
+        for told in waiting:
+            told.set_result(CommandResult.read(body))
 
     async def outcome_of(self, id_: str, *, timeout_s: float = 2.0) -> CommandResult | str:
         """Ask what became of a trade: its result, or its state while there is none.
@@ -294,6 +335,7 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: No gateway answered.
         """
         subject = self._subjects.command(self.client, id_)
@@ -310,6 +352,7 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: No gateway answered.
         """
         body = {"reason": reason} if reason else {}
@@ -321,6 +364,7 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: No gateway answered.
         """
         return await self._ask(self._subjects.control("status"), b"", "status", timeout_s)
@@ -356,19 +400,17 @@ class Mt4Client:
         nobody: type[NobodyListens | NotStored] = NobodyListens,
     ) -> dict[str, Json]:
         headers = {CONTENT_TYPE_HEADER: str(Encoding.JSON)}
-        self._last_error.clear()
         try:
-            reply = await self._connection.request(
-                subject, payload, timeout=timeout_s, headers=headers
-            )
+            async with self._denials.watching(subject):
+                reply = await self._connection.request(
+                    subject, payload, timeout=timeout_s, headers=headers
+                )
         except _NOT_SENT as exc:
             raise NotConnected("no connection to NATS: the command was not sent") from exc
         except NoRespondersError as exc:
             raise nobody(id_, f"no gateway listens on {subject}") from exc
         except TimeoutError as exc:
-            # NATS does not answer a publish that it forbids; it complains beside it.
-            said = f"; NATS says {self._last_error[0]}" if self._last_error else ""
-            raise NoAnswer(id_, f"no answer on {subject} within {timeout_s:g} s{said}") from exc
+            raise NoAnswer(id_, f"no answer on {subject} within {timeout_s:g} s") from exc
         return decode_published(reply.data, _encoding(reply.data, reply.headers))
 
     async def _find_out(
@@ -457,7 +499,8 @@ class Mt4Client:
             most_waiting: Beyond it the oldest go: a reader that is too slow reads the news.
 
         Raises:
-            NotConnected: There is no connection, or it was closed by the server for good.
+            NotConnected: There is no connection, or it was closed for good.
+            NotPermitted: NATS forbids it to this user.
         """
         arrived: deque[Msg] = deque(maxlen=most_waiting)
         there = asyncio.Event()
@@ -470,10 +513,13 @@ class Mt4Client:
         subscriptions = []
         try:
             for subject in subjects:
+                self._denials.forget(subject)
                 subscriptions.append(await self._connection.subscribe(subject, cb=note))
             await asyncio.sleep(0)  # else the flush overtakes the subscription
             await self._connection.flush()
             while not self._connection.is_closed:
+                for subject in subjects:
+                    self._denials.check(subject, WHOLE if "*" in subject else "")
                 await there.wait()
                 there.clear()
                 while arrived:

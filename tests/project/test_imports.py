@@ -25,6 +25,7 @@ FOUNDATION = frozenset(
 )
 CATALOGUE = frozenset({"gateway.core", "gateway.errors", "gateway.mt4_enums"})
 BODIES = frozenset({"gateway.subjects", "gateway.envelope"})  # what gateway and clients share
+LOGIN = frozenset({"gateway.nats_connection", "gateway.nats_login"})
 EDGES = frozenset(
     {"gateway.bus", "gateway.jobs", "gateway.journal", "gateway.metrics", "gateway.terminal"}
 )
@@ -46,13 +47,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.policy": FOUNDATION,
     "gateway.subjects": frozenset(),
     "gateway.envelope": frozenset({"gateway.core", "gateway.errors"}),
-    "gateway.bus": FOUNDATION | BODIES | {"gateway.metrics", "gateway.nats_login"},
+    "gateway.acl": FOUNDATION | {"gateway.subjects"},
+    "gateway.bus": FOUNDATION | BODIES | LOGIN | {"gateway.metrics"},
     "gateway.journal": FOUNDATION | BODIES | {"gateway.metrics", "gateway.policy"},
     "gateway.jobs": FOUNDATION | BODIES | {"gateway.metrics", "gateway.journal"},
     "gateway.metrics": FOUNDATION,
     "gateway.status": FOUNDATION | {"gateway.metrics"},
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
-    "gateway.client": FOUNDATION | BODIES,
+    "gateway.client": FOUNDATION | BODIES | LOGIN,
     "gateway.commands": FLOW | {"gateway.replies", "gateway.screening"},
     "gateway.symbols": frozenset({"gateway.core"}),
     "gateway.screening": frozenset({"gateway.core", "gateway.symbols"}),
@@ -75,6 +77,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.terminal_check": frozenset({"gateway.client", "gateway.core", "gateway.doctor"}),
     "gateway.demo_view": frozenset({"gateway.demo"}),
     "gateway.nats_login": frozenset({"gateway.config", "gateway.errors"}),
+    "gateway.nats_connection": frozenset({"gateway.nats_login"}),
     "gateway.logs": frozenset({"gateway.config", "gateway.envelope"}),
     "gateway.__main__": frozenset({"gateway.cli"}),
     "gateway": frozenset(),
@@ -91,6 +94,7 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
         "gateway/doctor.py",
         "gateway/jobs.py",
         "gateway/journal/*",
+        "gateway/nats_connection.py",
     ),
     "prometheus_client": ("gateway/metrics.py",),
     "rich": ("gateway/cli*", "gateway/demo*"),
