@@ -38,6 +38,7 @@ from gateway.journal.trades import Inheritance, JetStreamJournal
 from gateway.metrics import Metrics
 from gateway.replies import event_shown
 from gateway.status import StatusServer, watch_loop_lag
+from gateway.terminal.curve import curve_of
 from gateway.terminal.line import Line
 from gateway.terminal.zmq import ZmqFeed, ZmqWire
 from gateway.ticks import Ticks
@@ -95,8 +96,9 @@ class App:
             retention_days=config.journal.retention_days,
             holds_lease=self.lease.is_held,
         )
+        self._curve = curve_of(config.terminal)
         self.line = Line(
-            ZmqWire(config.terminal.request_endpoint),
+            ZmqWire(config.terminal.request_endpoint, self._curve),
             config.terminal,
             self.metrics,
             journal=self.journal,
@@ -284,7 +286,7 @@ class App:
     def _open_feed(self) -> None:
         endpoint = self.config.terminal.tick_endpoint
         if endpoint is not None:
-            self._feed = ZmqFeed(endpoint)
+            self._feed = ZmqFeed(endpoint, self._curve)
             self._feed.open(self.ticks.receive)
 
     # ---- what the edges report ----------------------------------------------------------

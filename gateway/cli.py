@@ -177,6 +177,11 @@ def _add_security_commands(commands: Any) -> None:
     acl.add_argument("--json", action="store_true", help="the rights alone, as one JSON object")
     acl.set_defaults(command=_acl)
 
+    keys = commands.add_parser("keys", help="a pair of keys, to encrypt the way to the terminal")
+    keys.add_argument("name", metavar="NAME", help="writes NAME.secret and NAME.public")
+    keys.add_argument("--folder", type=Path, default=Path(), help="where (here)")
+    keys.set_defaults(command=_keys)
+
 
 def _add_config_commands(commands: Any) -> None:
     config = commands.add_parser("config", help="check a configuration, or print its schema")
@@ -428,6 +433,15 @@ def _acl(args: argparse.Namespace) -> int:
         return OK
     entries = [acl.user_entry(role, args.client or str(role), one) for role, one in granted.items()]
     print(entries[0] if args.role else acl.configuration(entries))
+    return OK
+
+
+def _keys(args: argparse.Namespace) -> int:
+    from gateway import keys  # noqa: PLC0415 - other commands need no ZeroMQ
+
+    pair = keys.make(args.folder, args.name)
+    print(f"{pair.public}  {pair.public_file} (public; give it to the other side)")
+    print(f"{' ' * len(pair.public)}  {pair.secret_file} (secret; it stays here)")
     return OK
 
 

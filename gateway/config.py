@@ -43,7 +43,11 @@ class Section(BaseModel):
     """What all sections share: immutable, no unknown keys."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True
+        frozen=True,
+        extra="forbid",
+        str_strip_whitespace=True,
+        defer_build=True,
+        hide_input_in_errors=True,  # a traceback would show a secret
     )
 
 
@@ -62,6 +66,18 @@ class Terminal(Section):
     tick_endpoint: Endpoint | None = Field(
         "tcp://127.0.0.1:28283",
         description="Ticks and events (bridge dialect). Connects; binds when `tcp://*:PORT`.",
+    )
+    curve_secret_key: Path | None = Field(
+        None,
+        description="File with our secret key (`mt4-gateway keys`): encrypts both connections.",
+    )
+    curve_server_key: Path | None = Field(
+        None, description="File with the terminal's public key, where we connect."
+    )
+    curve_client_keys: Path | None = Field(
+        None,
+        description="File with the public keys of terminals that may connect, one a line, where "
+        "we bind; read again at each connection.",
     )
     reply_timeout_s: Seconds = Field(
         5.0, description="A reply is missed after this. For a trade nothing is decided by it."
@@ -107,6 +123,21 @@ class Terminal(Section):
         "account (it tells no events); 0 for never.",
     )
 
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        endpoints = [self.request_endpoint, self.tick_endpoint or self.request_endpoint]
+        binds = [endpoint.startswith("tcp://*") for endpoint in endpoints]
+        wanted = {"curve_client_keys": any(binds), "curve_server_key": not all(binds)}
+        for name, is_wanted in wanted.items():
+            is_given = getattr(self, name) is not None
+            if is_given and self.curve_secret_key is None:
+                raise ValueError(f"{name} goes with curve_secret_key")
+            if self.curve_secret_key is not None and is_given != is_wanted:
+                does = "binds" if name == "curve_client_keys" else "connects"
+                what = "is missing: an" if is_wanted else "is of no use: no"
+                raise ValueError(f"{name} {what} endpoint {does}")
+        return self
+
 
 def without_secret(address: str) -> str:
     """Write a server's address without the login that may stand in it."""
@@ -118,7 +149,10 @@ class Nats(Section):
     """The connection to the bus. Secrets come from files or the environment."""
 
     servers: tuple[str, ...] = Field(
-        ("nats://127.0.0.1:4222",), min_length=1, description="Server addresses."
+        ("nats://127.0.0.1:4222",),
+        min_length=1,
+        description="Server addresses.",
+        repr=False,  # a login may stand in them
     )
     credentials: Path | None = Field(None, description="File with JWT and seed (`.creds`).")
     nkey: Path | None = Field(None, description="File with an nkey seed.")

@@ -32,6 +32,7 @@ from gateway.journal.streams import Streams
 from gateway.metrics import Metrics
 from gateway.nats_login import Login
 from gateway.subjects import Subjects
+from gateway.terminal.curve import curve_of
 from gateway.terminal.line import Line
 from gateway.terminal.zmq import ZmqWire
 
@@ -129,7 +130,7 @@ async def _examine_jetstream(config: Config, connection: Client) -> AsyncIterato
 async def _examine_terminal(config: Config, patience_s: float) -> AsyncIterator[Finding]:
     changed = asyncio.Event()
     line = Line(
-        ZmqWire(config.terminal.request_endpoint),
+        ZmqWire(config.terminal.request_endpoint, curve_of(config.terminal)),
         config.terminal,
         Metrics(),
         claims=lambda: False,

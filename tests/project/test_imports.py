@@ -69,6 +69,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "gateway.status",
         "gateway.ticks",
     },
+    "gateway.keys": frozenset({"gateway.errors", "gateway.terminal"}),
     "gateway.cli": ANYTHING,
     "gateway.send_words": frozenset({"gateway.actions", "gateway.core"}),
     "gateway.completion": frozenset({"gateway.actions", "gateway.fields", "gateway.mt4_enums"}),
