@@ -30,6 +30,7 @@ from gateway.core.messages import Dialect, Json, Outcome, Reply, Request, Result
 from gateway.envelope import Encoding, cause_body, format_time
 from gateway.errors import GatewayError, JournalAway, StartOver
 from gateway.events import OrderWatch
+from gateway.front_door import FrontDoor
 from gateway.jobs import Jobs
 from gateway.journal.lease import Lease
 from gateway.journal.records import Records
@@ -107,6 +108,11 @@ class App:
             on_change=self._terminal_changed,
         )
         self.commands = Commands(config, self.line, self.journal, self.metrics)
+        self.front_door = (
+            FrontDoor(config.front_door, self.commands.accept)
+            if config.front_door.endpoint
+            else None
+        )
         self.jobs = Jobs(
             self.bus.client,
             self.streams,
@@ -153,6 +159,9 @@ class App:
                     tasks.create_task(self._watch_orders(), name="events"),
                     tasks.create_task(watch_loop_lag(self.metrics.loop_lagged), name="lag"),
                 ]
+                if self.front_door is not None:
+                    door = tasks.create_task(self.front_door.run(), name="front-door")
+                    service.append(door)
                 await self._stopping.wait()
                 await self._drain()
                 for task in service:
@@ -160,6 +169,8 @@ class App:
         finally:
             self.metrics.is_active(False)
             await self.commands.abandon()
+            if self.front_door is not None:
+                self.front_door.close()
             await self.lease.release()
             await self.bus.close()
             if self._feed is not None:
@@ -237,6 +248,8 @@ class App:
         await self.bus.serve(
             self.commands.accept, self.commands.state_of, self.describe, self._control
         )
+        if self.front_door is not None:
+            self.front_door.open()
         self._open_feed()  # not before: ticks that nobody can take would only be conflated
         self.role = role
         self.bus.post_event("gateway", self._gateway_event("started"))

@@ -212,6 +212,40 @@ class Bus(Section):
     )
 
 
+class FrontDoor(Section):
+    """For clients of the existing server, unchanged: they connect here instead."""
+
+    endpoint: Endpoint | None = Field(
+        None, description="Where we listen, `tcp://127.0.0.1:28280`; none: closed."
+    )
+    client: Alias = Field("front-door", description="The name under which they trade.")
+    timeout_s: Seconds = Field(
+        8.0, description="The deadline of what they ask; below their own patience (10 s)."
+    )
+    curve_secret_key: Path | None = Field(
+        None, description="File with our secret key, where clients speak CURVE."
+    )
+    curve_client_keys: Path | None = Field(
+        None, description="File with the public keys of clients that may connect, one a line."
+    )
+    unencrypted: bool = Field(
+        False, description="Allow an endpoint that other machines reach, without keys."
+    )
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> Self:
+        if (self.curve_secret_key is None) != (self.curve_client_keys is None):
+            raise ValueError("curve_secret_key and curve_client_keys go together")
+        own = ("tcp://127.0.0.1:", "tcp://localhost:", "tcp://[::1]:", "ipc://")
+        is_open = self.endpoint is not None and not self.endpoint.startswith(own)
+        if is_open and self.curve_secret_key is None and not self.unencrypted:
+            raise ValueError(
+                f"endpoint {self.endpoint} is reached by other machines, and whoever reaches it "
+                "may trade: listen on 127.0.0.1, set keys, or set unencrypted = true"
+            )
+        return self
+
+
 class Commands(Section):
     """Queues, timeouts and retries."""
 
@@ -320,6 +354,7 @@ class Config(Section):
     terminal: Terminal = Field(default_factory=Terminal)
     nats: Nats = Field(default_factory=Nats)
     bus: Bus = Field(default_factory=Bus)
+    front_door: FrontDoor = Field(default_factory=FrontDoor)
     commands: Commands = Field(default_factory=Commands)
     journal: Journal = Field(default_factory=Journal)
     ha: Ha = Field(default_factory=Ha)
@@ -332,6 +367,8 @@ class Config(Section):
     def _timeouts_fit(self) -> Self:
         if self.terminal.hang_timeout_s < self.terminal.reply_timeout_s:
             raise ValueError("terminal.hang_timeout_s is below terminal.reply_timeout_s")
+        if self.front_door.timeout_s > self.commands.maximum_timeout_s:
+            raise ValueError("front_door.timeout_s is above commands.maximum_timeout_s")
         return self
 
     def rules(self) -> Rules:
@@ -392,7 +429,9 @@ def load(file: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
 
 def _apply(values: dict[str, Any], name: str, value: str) -> list[str]:
     """Set one environment variable's value; return what is wrong with its name."""
-    match = re.fullmatch(r"([A-Z0-9]+)__([A-Z0-9_]+)", name.removeprefix(ENVIRONMENT_PREFIX))
+    match = re.fullmatch(
+        r"([A-Z0-9]+(?:_[A-Z0-9]+)*)__([A-Z0-9_]+)", name.removeprefix(ENVIRONMENT_PREFIX)
+    )
     if match is None:
         return [f"{name}: write {ENVIRONMENT_PREFIX}<SECTION>__<KEY>"]
     section, key = match[1].lower(), match[2].lower()

@@ -12,6 +12,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import zmq
 from zmq.auth.thread import ThreadAuthenticator
@@ -47,7 +48,7 @@ class Curve:
     server_key: Path | None = None
     client_keys: Path | None = None
 
-    def secure(self, socket: zmq.Socket[bytes], *, listens: bool) -> None:
+    def secure(self, socket: zmq.Socket[Any], *, listens: bool) -> None:
         """Encrypt a socket that is about to be bound or connected.
 
         Raises:
@@ -107,7 +108,7 @@ def curve_of(settings: Terminal) -> Curve | None:
 class Guard:
     """Answers libzmq whether a key may connect, for the sockets of one context."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], curve: Curve) -> None:
+    def __init__(self, context: zmq.Context[Any], curve: Curve) -> None:
         self._authenticator = ThreadAuthenticator(context, log=_QUIET)
         self._authenticator.start()
         self._authenticator.configure_curve_callback(domain=DOMAIN, credentials_provider=curve)

@@ -65,10 +65,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     | {
         "gateway.commands",
         "gateway.events",
+        "gateway.front_door",
         "gateway.replies",
         "gateway.status",
         "gateway.ticks",
     },
+    "gateway.existing_server": FOUNDATION | {"gateway.envelope"},
+    "gateway.front_door": FOUNDATION
+    | {"gateway.envelope", "gateway.existing_server", "gateway.terminal"},
     "gateway.keys": frozenset({"gateway.errors", "gateway.terminal"}),
     "gateway.cli": ANYTHING,
     "gateway.send_words": frozenset({"gateway.actions", "gateway.core"}),
@@ -99,7 +103,7 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
     ),
     "prometheus_client": ("gateway/metrics.py",),
     "rich": ("gateway/cli*", "gateway/demo*"),
-    "zmq": ("gateway/sim/*", "gateway/terminal/*"),
+    "zmq": ("gateway/front_door.py", "gateway/sim/*", "gateway/terminal/*"),
 }
 
 # Time, chance and input are arguments in the core; these would bring them in by the back door.
