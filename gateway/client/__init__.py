@@ -4,6 +4,8 @@ async with await Mt4Client.connect(client="mybot") as mt4:
     order = await mt4.order_send("EURUSD", "BUY", 0.1)
     async for tick in mt4.ticks("EURUSD"):
         ...
+
+Without `await`, as in a notebook: `Mt4`.
 """
 
 from gateway.client.client import Mt4Client
@@ -16,11 +18,13 @@ from gateway.client.errors import (
     NotStored,
 )
 from gateway.client.messages import CommandResult, TickMessage
+from gateway.client.sync import Mt4
 from gateway.core.messages import Outcome
 
 __all__ = [
     "ClientError",
     "CommandResult",
+    "Mt4",
     "Mt4Client",
     "NoAnswer",
     "NobodyListens",

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -32,6 +33,7 @@ from gateway.client.errors import (
     NotPermitted,
     NotStored,
 )
+from gateway.client.memory import Memory
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.config import without_secret
 from gateway.core.messages import Json
@@ -71,6 +73,7 @@ class Mt4Client:
     def __init__(self, connection: Connection, subjects: Subjects, client: str) -> None:
         self.client = client
         self._denials = Denials()
+        self._memory: Memory | None = None
         self._waiting: set[asyncio.Event] = set()
         self._told: dict[str, list[asyncio.Future[CommandResult]]] = {}
         self._hears_results = False
@@ -88,6 +91,7 @@ class Mt4Client:
         prefix: str = "mt4",
         connect_timeout_s: float = 5.0,
         login: Login | None = None,
+        remember: Path | None = None,
         **options: Any,
     ) -> Self:
         """Connect to NATS.
@@ -100,12 +104,15 @@ class Mt4Client:
             connect_timeout_s: How long to try; once connected, it reconnects for ever.
             login: Secrets and certificates whose files are read again at each reconnect; else
                 give nats-py's own options.
+            remember: A file in which each trade's id is written before it is published, so that
+                `recover` can ask what became of it after a crash.
             options: Passed on to nats-py: `user`, `password`, `user_credentials`, `tls`,
                 `inbox_prefix`, ...
 
         Raises:
             NotConnected: No server could be reached, or it refuses the login.
             NotPermitted: Answers could not be heard: this user has another inbox.
+            ValueError: The file to remember in holds something else.
         """
         last_error: list[Exception] = []
         connection = Connection(login)
@@ -143,7 +150,8 @@ class Mt4Client:
             raise NotConnected(f"no connection to NATS at {where}: {cause!r}") from exc
         try:
             await made._check_inbox()
-        except (NotPermitted, NotConnected):
+            made._memory = Memory(remember) if remember is not None else None
+        except (NotPermitted, NotConnected, ValueError, OSError):
             await connection.close()
             raise
         return made
@@ -171,6 +179,8 @@ class Mt4Client:
         with suppress(NatsError, OSError):  # nats-py trips over what it could not send
             await self._connection.close()
         await self._wake()
+        if self._memory is not None:
+            self._memory.close()
 
     async def _wake(self) -> None:
         for there in self._waiting:
@@ -229,7 +239,7 @@ class Mt4Client:
         id_ = id_ or new_id()
         body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
         subject = self._subjects.trade(self.client, action)
-        async with self._listening(id_) as told:
+        async with self._remembered(id_, action, params), self._listening(id_) as told:
             asked = asyncio.ensure_future(self._request_until_heard(subject, body, timeout_s))
             try:
                 await asyncio.wait((asked, told), return_when=asyncio.FIRST_COMPLETED)
@@ -267,13 +277,19 @@ class Mt4Client:
             NotStored: The queue is full, or there is none.
         """
         id_ = id_ or new_id()
+        async with self._remembered(id_, action, params, until_stored=True):
+            await self._store(action, params, timeout_s, id_)
+        return id_
+
+    async def _store(
+        self, action: str, params: Mapping[str, Json] | None, timeout_s: float, id_: str
+    ) -> None:
         body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
         payload = encode(body, Encoding.JSON)
         subject = self._subjects.job(self.client, action)
         said = await self._ask(subject, payload, id_, STORED_IN_S, nobody=NotStored)
         if (error := said.get("error")) is not None:
             raise NotStored(id_, str(error.get("description")))
-        return id_
 
     async def job(
         self,
@@ -292,13 +308,58 @@ class Mt4Client:
             NotStored: The queue is full, or there is none.
         """
         id_ = id_ or new_id()
-        async with self._listening(id_) as told:
-            await self.submit(action, params, timeout_s=timeout_s, id_=id_)
+        async with self._remembered(id_, action, params), self._listening(id_) as told:
+            await self._store(action, params, timeout_s, id_)
             await asyncio.wait([told], timeout=timeout_s + ANSWER_MARGIN_S)
             if told.done():
                 return told.result()
             lost = NoAnswer(id_, f"no result of job {id_} within {timeout_s:g} s")
             return await self._find_out(lost, timeout_s, told)
+
+    @asynccontextmanager
+    async def _remembered(
+        self,
+        id_: str,
+        action: str,
+        params: Mapping[str, Json] | None,
+        *,
+        until_stored: bool = False,
+    ) -> AsyncIterator[None]:
+        """Have a trade's id on the disk until its result is known, or it certainly never left."""
+        if self._memory is None:
+            yield
+            return
+        await self._memory.begin(id_, action, params or {})
+        try:
+            yield
+        except (NotConnected, NotPermitted, NotStored, NobodyListens):
+            await self._memory.end(id_)
+            raise
+        if not until_stored:
+            await self._memory.end(id_)
+
+    async def recover(self, *, timeout_s: float = 2.0) -> dict[str, CommandResult | str]:
+        """Ask what became of every trade that was begun and whose result was never seen.
+
+        Returns:
+            By id: its result, with which it is forgotten, or its state as `outcome_of` gives it.
+            `not_known` may still come, until its deadline; `forget` it when that is over.
+
+        Raises:
+            NotConnected: Nothing was sent.
+            NoAnswer: No gateway answered.
+        """
+        found: dict[str, CommandResult | str] = {}
+        for id_ in list(self._memory.open) if self._memory is not None else []:
+            found[id_] = await self.outcome_of(id_, timeout_s=timeout_s)
+            if isinstance(found[id_], CommandResult):
+                await self.forget(id_)
+        return found
+
+    async def forget(self, id_: str) -> None:
+        """Ask no more about a trade that was remembered."""
+        if self._memory is not None:
+            await self._memory.end(id_)
 
     @asynccontextmanager
     async def _listening(self, id_: str) -> AsyncIterator[asyncio.Future[CommandResult]]:
@@ -466,7 +527,7 @@ class Mt4Client:
 
     # ---- streams --------------------------------------------------------------------------
 
-    async def ticks(self, *symbols: str) -> AsyncIterator[TickMessage]:
+    async def ticks(self, *symbols: str) -> AsyncGenerator[TickMessage, None]:
         """Follow the ticks of some symbols, or of all.
 
         A gap shows in `missed`, also one that this reader makes by being too slow.
@@ -478,13 +539,13 @@ class Mt4Client:
             last_seq[tick.symbol] = tick.seq
             yield tick
 
-    async def results(self, client: str | None = None) -> AsyncIterator[CommandResult]:
+    async def results(self, client: str | None = None) -> AsyncGenerator[CommandResult, None]:
         """Follow the results of trades: of this client, or of another (`*` for all)."""
         subject = self._subjects.result(client or self.client, "*")
         async for _, body in self._follow([subject]):
             yield CommandResult.read(body)
 
-    async def events(self, kind: str = "*") -> AsyncIterator[dict[str, Json]]:
+    async def events(self, kind: str = "*") -> AsyncGenerator[dict[str, Json], None]:
         """Follow the events of one kind, or of all: each body, with its `kind` in front."""
         async for subject, body in self._follow([self._subjects.event(kind)]):
             yield {"kind": subject.rpartition(".")[2]} | body
