@@ -258,6 +258,58 @@ def configuration(entries: Sequence[str]) -> str:
     return f"authorization {{\n  users = [\n{users}\n  ]\n}}"
 
 
+def accounts(site: Site, users: Sequence[tuple[Role, str, Rights]]) -> str:
+    """Write the server's block `accounts`: the gateway's, and one for each of the users.
+
+    A reply subject means something only in the account of who named it. So whatever JetStream is
+    made to answer, it is not into the journal; and nobody hears what is not meant for them.
+    """
+    home = f"{site._base}_gateway".upper()
+    importers: dict[tuple[str, str], list[str]] = {}
+    blocks = []
+    for role, name, granted in users:
+        crossing = _crossing(granted)
+        for one in crossing:
+            importers.setdefault(one, []).append(_account_of(name))
+        imports = [
+            f'{{ {kind}: {{ account: {home}, subject: "{subject}" }} }}'
+            for kind, subject in crossing
+        ]
+        entry = user_entry(role, name, granted)
+        blocks.append(_account(_account_of(name), entry, f"imports: {_lines(imports)}"))
+    exports = [_export(*one, by, site) for one, by in importers.items()]
+    gateway = user_entry(Role.GATEWAY, "gateway", rights(Role.GATEWAY, site, "gateway"))
+    more = f"jetstream: enabled\n    exports: {_lines(exports)}"
+    return "\n".join(["accounts {", _account(home, gateway, more), *blocks, "}"])
+
+
+def _account_of(client: str) -> str:
+    return f"MT4_{client.upper().replace('-', '_')}"
+
+
+def _crossing(granted: Rights) -> list[tuple[str, str]]:
+    """Name what goes from one account to another; discovery and inboxes stay at home."""
+    asks = [("service", subject) for subject in granted.publish if not subject.startswith("$SRV.")]
+    hears = [
+        ("stream", subject) for subject in granted.subscribe if not subject.startswith("_INBOX")
+    ]
+    return asks + hears
+
+
+def _export(kind: str, subject: str, importers: Sequence[str], site: Site) -> str:
+    wait = f', response_threshold: "{int(site.longest_answer_s)}s"' if kind == "service" else ""
+    return f'{{ {kind}: "{subject}", accounts: [{", ".join(importers)}]{wait} }}'
+
+
+def _account(name: str, entry: str, more: str) -> str:
+    return f"  {name} {{\n    users: {_lines([entry])}\n    {more}\n  }}"
+
+
+def _lines(entries: Sequence[str]) -> str:
+    inner = "".join(f"\n      {line}" for entry in entries for line in entry.splitlines())
+    return f"[{inner}\n    ]"
+
+
 def _list(subjects: Sequence[str]) -> str:
     inner = "".join(f"\n        {json.dumps(subject)}" for subject in subjects)
     return f"[{inner}\n    ]"

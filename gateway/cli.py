@@ -174,6 +174,12 @@ def _add_security_commands(commands: Any) -> None:
         action="store_true",
         help="also jobs and last ticks; takes as much trust as the gateway has: docs/security.md",
     )
+    acl.add_argument(
+        "--accounts",
+        metavar="ROLE:ALIAS",
+        nargs="+",
+        help="a NATS account for each of these users, beside the gateway's: jobs are safe then",
+    )
     acl.add_argument("--json", action="store_true", help="the rights alone, as one JSON object")
     acl.set_defaults(command=_acl)
 
@@ -423,6 +429,8 @@ def _acl(args: argparse.Namespace) -> int:
         )
         return USAGE
     site = acl.Site.of(_configuration(args))
+    if args.accounts:
+        return _acl_accounts(site, args.accounts, args.symbols)
     roles = [acl.Role(args.role)] if args.role else list(acl.Role)
     granted = {
         role: acl.rights(role, site, name or role, args.symbols, jetstream=args.jetstream)
@@ -433,6 +441,21 @@ def _acl(args: argparse.Namespace) -> int:
         return OK
     entries = [acl.user_entry(role, args.client or str(role), one) for role, one in granted.items()]
     print(entries[0] if args.role else acl.configuration(entries))
+    return OK
+
+
+def _acl_accounts(site: Any, named: list[str], symbols: list[str]) -> int:
+    from gateway import acl  # noqa: PLC0415 - other commands need none of it
+
+    users = []
+    for one in named:
+        role, _, client = one.partition(":")
+        if role not in list(acl.Role)[:-1] or CLIENT_PATTERN.fullmatch(client) is None:
+            print(f"mt4-gateway: --accounts {one!r}: write ROLE:ALIAS", file=sys.stderr)
+            return USAGE
+        granted = acl.rights(acl.Role(role), site, client, symbols, jetstream=True)
+        users.append((acl.Role(role), client, granted))
+    print(acl.accounts(site, users))
     return OK
 
 

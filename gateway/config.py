@@ -205,10 +205,10 @@ class Bus(Section):
         "json", description="Body of published results and events; replies use the request's."
     )
     inbox_prefixes: tuple[str, ...] = Field(
-        ("_INBOX", "_INBOX_*"),
+        ("_INBOX", "_INBOX_*", "_R_"),
         min_length=1,
         description="Replies go only to subjects below one of these; a `*` at the end of one "
-        "stands for a user's name.",
+        "stands for a user's name. `_R_` is what NATS makes of an inbox in another account.",
     )
 
 

@@ -20,7 +20,7 @@ from gateway.cli import main
 from gateway.client import CommandResult, Mt4Client, NotConnected, NotPermitted, Outcome
 from gateway.client.denials import Denials
 from gateway.subjects import Subjects
-from tests.support.guarded import PASSWORD, User, guarded_by
+from tests.support.guarded import PASSWORD, User, guarded_by, guarded_by_accounts
 from tests.support.nats_server import NatsServer
 from tests.support.stack import Stack, eventually
 
@@ -253,3 +253,86 @@ async def test_command_line_says_what_is_not_permitted(
     assert (3, 0) == (denied, read)
     assert "does not permit this user to publish on mt4.demo.trade.viewer.DO_ORDER_SEND" in said.err
     await eventually(lambda: not stack.terminal.truth.of("executed"))
+
+
+# ---- an account for each ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server_of_accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    """Run a server on which nobody shares an account."""
+    users = [
+        User(Role.STRATEGY, "tester", jetstream=True),
+        User(Role.VIEWER, "viewer", jetstream=True),
+        User(Role.OPERATOR, "operator", jetstream=True),
+    ]
+    site = acl.Site(Subjects("mt4", "demo"))
+    with guarded_by_accounts(tmp_path_factory.mktemp("accounts"), site, users) as server:
+        yield server
+
+
+async def test_roles_work_from_accounts_of_their_own(server_of_accounts: NatsServer) -> None:
+    """Trades, jobs, questions, prices, results and control cross from one account to the other."""
+    async with (
+        stack_on(server_of_accounts) as stack,
+        await as_user(server_of_accounts, "viewer") as viewer,
+        await as_user(server_of_accounts, "operator") as operator,
+    ):
+        heard: list[CommandResult] = []
+
+        async def follow() -> None:
+            async for result in viewer.results("*"):
+                heard.append(result)
+
+        stack.background(follow())
+        bought = await stack.buy(id_="first")
+        order = {"symbol": "EURUSD", "order_type": "SELL", "lots": 0.1}
+        queued = await stack.client.job("DO_ORDER_SEND", order, id_="second")
+        asked = await stack.client.outcome_of("first")
+        quoting = asyncio.create_task(anext(stack.client.ticks("EURUSD")))
+        bid = 1.1
+        while not quoting.done():
+            bid += 0.0001
+            await stack.terminal.quote("EURUSD", bid, bid + 0.0001)
+            await asyncio.sleep(0.005)
+        last = "$JS.API.DIRECT.GET.mt4_demo_ticks.mt4.demo.tick.EURUSD"
+        kept = await viewer.connection.request(last, b"", timeout=2)
+        halted = await operator.control("halt", reason="enough")
+        refused = await stack.buy()
+        await operator.control("resume")
+        await eventually(lambda: {"first", "second"} <= {result.id for result in heard})
+
+        assert bought.succeeded
+        assert queued.succeeded
+        assert isinstance(asked, CommandResult)
+        assert kept.data
+        assert "enough" == halted["halted"]
+        assert 423 == (refused.error or {})["code"]
+        assert stack.app.bus.last_error is None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "mt4.demo.job.tester.DO_ORDER_SEND",
+        "$JS.API.DIRECT.GET.mt4_demo_ticks.mt4.demo.tick.EURUSD",
+        "mt4.demo.trade.tester.DO_ORDER_SEND",
+        "mt4.demo.control.status",
+    ],
+)
+async def test_no_answer_goes_into_the_journal_from_another_account(
+    server_of_accounts: NatsServer, asked: str
+) -> None:
+    """A forged reply subject is one of the client's own account, where no journal is."""
+    async with stack_on(server_of_accounts) as stack:
+        await stack.terminal.quote("EURUSD", 1.2, 1.3)
+        await stack.buy()
+        connection = stack.client.connection
+        for _ in range(3):
+            await connection.publish(asked, b"{}", reply="mt4j.demo.sent.tester.forged")
+            await connection.publish(asked, b"{}", reply="mt4.demo.result.viewer.forged")
+        await stack.client.status()  # it was taken behind them
+        stored = await stack.app.journal._records.subjects("mt4j.demo.>")
+
+        assert stored
+        assert not [subject for subject in stored if "forged" in subject]

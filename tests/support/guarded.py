@@ -24,20 +24,35 @@ class User:
     symbols: tuple[str, ...] = ()
     jetstream: bool = False
 
+    def rights(self, site: acl.Site) -> acl.Rights:
+        """Say what it may do."""
+        return acl.rights(self.role, site, self.name, self.symbols, jetstream=self.jetstream)
+
 
 @contextmanager
 def guarded_by(folder: Path, site: acl.Site, users: Sequence[User]) -> Iterator[NatsServer]:
-    """Run a server with these users; their passwords come from its environment."""
-    entries = [
-        acl.user_entry(
-            user.role,
-            user.name,
-            acl.rights(user.role, site, user.name, user.symbols, jetstream=user.jetstream),
-        )
-        for user in users
-    ]
+    """Run a server with these users in one account."""
+    entries = [acl.user_entry(user.role, user.name, user.rights(site)) for user in users]
+    with _serving(folder, acl.configuration(entries), users) as server:
+        yield server
+
+
+@contextmanager
+def guarded_by_accounts(
+    folder: Path, site: acl.Site, users: Sequence[User]
+) -> Iterator[NatsServer]:
+    """Run a server with an account for each of these users, and one for the gateway."""
+    accounts = acl.accounts(site, [(user.role, user.name, user.rights(site)) for user in users])
+    gateway = User(acl.Role.GATEWAY, "gateway")
+    with _serving(folder, accounts, [gateway, *users]) as server:
+        yield server
+
+
+@contextmanager
+def _serving(folder: Path, configuration: str, users: Sequence[User]) -> Iterator[NatsServer]:
+    """Run a server; the users' passwords come from its environment."""
     file = folder / "nats.conf"
-    file.write_text(acl.configuration(entries), encoding="utf-8")
+    file.write_text(configuration, encoding="utf-8")
     server = NatsServer(folder, "-c", str(file))
     passwords = {acl.password_variable(user.name): PASSWORD for user in users}
     with patch.dict(os.environ, passwords):
