@@ -292,7 +292,7 @@ async def test_nobody_is_let_in_when_the_guard_is_dead(
 
 
 async def test_key_is_let_in_as_soon_as_it_is_on_the_list(sides: Sides, others: Sockets) -> None:
-    """A new terminal needs no restart of the gateway, and a lost key is off at its next connection."""
+    """A new terminal needs no restart of the gateway; a lost key is off at its next connection."""
     port = free_port()
     known = sides.terminal.public_file.read_text("ascii")
     sides.terminal.public_file.write_text(f"{zmq.curve_keypair()[0].decode()} another\n", "ascii")
