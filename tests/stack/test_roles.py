@@ -154,17 +154,14 @@ FORBIDDEN: dict[str, tuple[str, Callable[[Mt4Client], Awaitable[object]]]] = {
 }
 
 
-@pytest.mark.parametrize("case", FORBIDDEN)
-async def test_what_is_forbidden_is_told_at_once(
-    server: NatsServer, stack: Stack, case: str
-) -> None:
+async def test_what_is_forbidden_is_told_at_once(server: NatsServer, stack: Stack) -> None:
     """NATS answers nothing; the client says which right is missing instead of a timeout."""
-    name, call = FORBIDDEN[case]
-    async with await as_user(server, name) as client, asyncio.timeout(SOON_S):
-        with pytest.raises(NotPermitted, match=r"mt4\.demo\.\S+.*mt4-gateway acl"):
-            await call(client)
+    for name, call in FORBIDDEN.values():
+        async with await as_user(server, name) as client, asyncio.timeout(SOON_S):
+            with pytest.raises(NotPermitted, match=r"mt4\.demo\.\S+.*mt4-gateway acl"):
+                await call(client)
 
-        assert [] == stack.terminal.truth.of("executed")
+    assert [] == stack.terminal.truth.of("executed")
 
 
 async def test_another_name_is_not_permitted(server: NatsServer, stack: Stack) -> None:
@@ -211,10 +208,7 @@ async def test_refused_login_is_told(server: NatsServer) -> None:
     assert "guessed" not in str(told.value)
 
 
-@pytest.mark.parametrize("asked", ["$SRV.PING", "$SRV.INFO.mt4-gateway", "mt4.demo.control.status"])
-async def test_service_answers_no_forged_reply_subject(
-    server: NatsServer, stack: Stack, asked: str
-) -> None:
+async def test_service_answers_no_forged_reply_subject(server: NatsServer, stack: Stack) -> None:
     """The framework would answer anywhere, with the gateway's rights: into the journal as well."""
     heard: list[str] = []
 
@@ -223,8 +217,9 @@ async def test_service_answers_no_forged_reply_subject(
 
     async with await as_user(server, "viewer") as viewer:
         await viewer.connection.subscribe("mt4.demo.result.*.*", cb=note)
-        for forged in ("mt4j.demo.sent.tester.x", "mt4.demo.result.tester.x"):
-            await viewer.connection.publish(asked, b"", reply=forged)
+        for asked in ("$SRV.PING", "$SRV.INFO.mt4-gateway", "mt4.demo.control.status"):
+            for forged in ("mt4j.demo.sent.tester.x", "mt4.demo.result.tester.x"):
+                await viewer.connection.publish(asked, b"", reply=forged)
         await viewer.status()  # it was taken behind them
         with pytest.raises(NotFoundError):
             await stack.app.bus.client.jetstream().get_last_msg(
@@ -311,24 +306,21 @@ async def test_roles_work_from_accounts_of_their_own(server_of_accounts: NatsSer
         assert stack.app.bus.last_error is None
 
 
-@pytest.mark.parametrize(
-    "asked",
-    [
+async def test_no_answer_goes_into_the_journal_from_another_account(
+    server_of_accounts: NatsServer,
+) -> None:
+    """A forged reply subject is one of the client's own account, where no journal is."""
+    questions = (
         "mt4.demo.job.tester.DO_ORDER_SEND",
         "$JS.API.DIRECT.GET.mt4_demo_ticks.mt4.demo.tick.EURUSD",
         "mt4.demo.trade.tester.DO_ORDER_SEND",
         "mt4.demo.control.status",
-    ],
-)
-async def test_no_answer_goes_into_the_journal_from_another_account(
-    server_of_accounts: NatsServer, asked: str
-) -> None:
-    """A forged reply subject is one of the client's own account, where no journal is."""
+    )
     async with stack_on(server_of_accounts) as stack:
         await stack.terminal.quote("EURUSD", 1.2, 1.3)
         await stack.buy()
         connection = stack.client.connection
-        for _ in range(3):
+        for asked in questions:
             await connection.publish(asked, b"{}", reply="mt4j.demo.sent.tester.forged")
             await connection.publish(asked, b"{}", reply="mt4.demo.result.viewer.forged")
         await stack.client.status()  # it was taken behind them
