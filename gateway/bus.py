@@ -180,7 +180,7 @@ class Bus:
 
     async def _on_error(self, exc: Exception) -> None:
         """Log an error once a minute; nats-py repeats it at every try to reconnect."""
-        if self._is_refused and not is_refusal(exc):
+        if self._is_refused and isinstance(exc, ConnectionResetError | BrokenPipeError):
             return  # the server resets the connection of whom it has refused
         self._is_refused = is_refusal(exc)
         now_s, told = time.monotonic(), self._told(exc)

@@ -17,6 +17,7 @@ from nats.js.api import StreamConfig
 
 from gateway import acl
 from gateway.acl import Role
+from gateway.cli import main
 from gateway.config import Config
 from gateway.nats_connection import denial_in
 from gateway.subjects import Subjects
@@ -313,3 +314,50 @@ def test_rights_follow_prefix_and_terminal() -> None:
         for subject in subjects
         if not subject.startswith(ours) and "fx_live" not in subject and subject != "$JS.API.INFO"
     ]
+
+
+PRINTED: dict[str, tuple[list[str], str]] = {
+    "all": (
+        [],
+        acl.configuration([acl.user_entry(r, r, acl.rights(r, SITE, r)) for r in Role]),
+    ),
+    "one": (
+        ["--role", "ticks", "--client", "mybot", "--symbols", "EURUSD"],
+        acl.user_entry(Role.TICKS, "mybot", acl.rights(Role.TICKS, SITE, "mybot", ["EURUSD"])),
+    ),
+    "accounts": (
+        ["--accounts", "risk:guard"],
+        acl.accounts(
+            SITE, [(Role.RISK, "guard", acl.rights(Role.RISK, SITE, "guard", jetstream=True))]
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PRINTED)
+def test_command_line_prints_what_is_tried_here(
+    kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And nothing else, so that its output is a file for the server."""
+    arguments, expected = PRINTED[kind]
+
+    assert 0 == main(["acl", *arguments])
+    assert f"{expected}\n" == capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--client", "mybot"],
+        ["--role", "strategy", "--client", "My Bot"],
+        ["--accounts", "mybot"],
+        ["--accounts", "gateway:mybot"],
+        ["--accounts", "strategy:My Bot"],
+    ],
+)
+def test_command_line_refuses_what_makes_no_sense(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that is no client's would be a right that nobody can use."""
+    assert 2 == main(["acl", *arguments])
+    assert "" == capsys.readouterr().out
