@@ -101,7 +101,7 @@ def run_folder(folder: str, *arguments: str) -> int:
 
 def check() -> int:
     """Check format, lint and types; stop at the first that fails."""
-    folders = ("gateway", "tests", "bench", "deploy", "dev.py")
+    folders = ("gateway", "tests", "bench", "deploy", "examples", "dev.py")
     typed = [path for path in folders if (ROOT / path).exists()]
     return (
         run("-m", "ruff", "format", "--check")

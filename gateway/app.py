@@ -31,6 +31,7 @@ from gateway.core.messages import Dialect, Json, Outcome, Reply, Request, Result
 from gateway.envelope import cause_body, format_time
 from gateway.errors import GatewayError, JournalAway, StartOver
 from gateway.events import OrderWatch
+from gateway.front_door import FrontDoor
 from gateway.jobs import Jobs
 from gateway.journal.lease import Lease
 from gateway.journal.records import Records
@@ -41,6 +42,7 @@ from gateway.policy_reload import Reload
 from gateway.policy_settings import PolicyInForce
 from gateway.replies import event_shown
 from gateway.status import StatusServer, watch_loop_lag
+from gateway.terminal.curve import curve_of
 from gateway.terminal.line import Line
 from gateway.terminal.zmq import ZmqFeed, ZmqWire
 from gateway.ticks import Ticks
@@ -105,8 +107,9 @@ class App:
             retention_days=config.journal.retention_days,
             holds_lease=self.lease.is_held,
         )
+        self._curve = curve_of(config.terminal)
         self.line = Line(
-            ZmqWire(config.terminal.request_endpoint),
+            ZmqWire(config.terminal.request_endpoint, self._curve),
             config.terminal,
             self.metrics,
             journal=self.journal,
@@ -117,6 +120,11 @@ class App:
         audit = Audit(self.bus.publish_audit, self.instance, lambda: self.journal.term, self.policy)
         self.commands = Commands(
             config, self.line, self.journal, self.metrics, policy=self.policy, audit=audit
+        )
+        self.front_door = (
+            FrontDoor(config.front_door, self.commands.accept)
+            if config.front_door.endpoint
+            else None
         )
         self.jobs = Jobs(
             self.bus.client,
@@ -169,6 +177,9 @@ class App:
                     tasks.create_task(self._watch_orders(), name="events"),
                     tasks.create_task(watch_loop_lag(self.metrics.loop_lagged), name="lag"),
                 ]
+                if self.front_door is not None:
+                    door = tasks.create_task(self.front_door.run(), name="front-door")
+                    service.append(door)
                 await self._stopping.wait()
                 await self._drain()
                 for task in service:
@@ -176,6 +187,8 @@ class App:
         finally:
             self.metrics.is_active(False)
             await self.commands.abandon()
+            if self.front_door is not None:
+                self.front_door.close()
             await self.lease.release()
             await self.bus.close()
             if self._feed is not None:
@@ -254,6 +267,8 @@ class App:
         await self.bus.serve(
             self.commands.accept, self.commands.state_of, self.describe, self._control
         )
+        if self.front_door is not None:
+            self.front_door.open()
         self._open_feed()  # not before: ticks that nobody can take would only be conflated
         self.role = role
         self.bus.post_event("gateway", self._gateway_event("started"))
@@ -303,7 +318,7 @@ class App:
     def _open_feed(self) -> None:
         endpoint = self.config.terminal.tick_endpoint
         if endpoint is not None:
-            self._feed = ZmqFeed(endpoint)
+            self._feed = ZmqFeed(endpoint, self._curve)
             self._feed.open(self.ticks.receive)
 
     # ---- what the edges report ----------------------------------------------------------

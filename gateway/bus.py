@@ -2,20 +2,21 @@
 
 Nothing of ours is ever buffered for a bus that is away: results of trades are told by the
 journal's stream once they are stored. A connection that is silent is torn down by a watchdog on
-the round trip; a client that has closed for good ends the process, for nats-py never opens it
-again.
+the round trip; a login that is refused is tried again, for somebody may put it right.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
+from typing import Any
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, BadRequestError
@@ -44,7 +45,8 @@ from gateway.envelope import (
 )
 from gateway.errors import InvalidCommand, JournalAway, TransportError
 from gateway.metrics import Metrics
-from gateway.nats_login import connect_options
+from gateway.nats_connection import Connection, denial_in, is_refusal
+from gateway.nats_login import Login
 from gateway.policy_settings import PolicyInForce
 from gateway.subjects import Subjects, encode_token
 
@@ -63,6 +65,12 @@ SCHEMAS_ARE_IN = "mt4-gateway asyncapi"
 """Who finds the service learns here how its bodies are described."""
 
 
+def _below(prefixes: tuple[str, ...]) -> re.Pattern[str]:
+    """Match every subject below one of the prefixes."""
+    written = (re.escape(prefix).replace(r"\*", "[A-Za-z0-9_-]+") for prefix in prefixes)
+    return re.compile(f"(?:{'|'.join(written)})\\.")
+
+
 async def _no_answer(_: Result) -> None:
     """Answer nobody: the message had no reply subject that may be used."""
 
@@ -78,6 +86,31 @@ Control = Callable[[str, dict[str, Json]], Awaitable[dict[str, Json]]]
 """Does what an operator's verb says and tells how things are then."""
 
 
+class _AnswersInboxes:
+    """A connection for NATS's service framework, which would answer to any subject.
+
+    It has the rights of the gateway, the journal's records among them.
+    """
+
+    def __init__(self, connection: Connection, inboxes: re.Pattern[str]) -> None:
+        self._connection = connection
+        self._inboxes = inboxes
+
+    async def subscribe(
+        self, subject: str, *, cb: Callable[[Msg], Awaitable[None]], **options: Any
+    ) -> Subscription:
+        async def answer(msg: Msg) -> None:
+            if self._inboxes.match(msg.reply):
+                await cb(msg)
+            else:
+                log.warning("question_refused reply=%r", msg.reply[:80])
+
+        return await self._connection.subscribe(subject, cb=answer, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
 class Bus:
     """The connection to NATS, and everything that crosses it.
 
@@ -91,12 +124,14 @@ class Bus:
         self.round_trip_s: float | None = None
         self.last_error: str | None = None
         self._last_error_at_s = 0.0
+        self._is_refused = False
         self._config = config
         self._policy = policy
         self._metrics = metrics
-        self.client = Client()
+        self._login = Login(config.nats)
+        self.client = Connection(self._login)
         self.encoding = Encoding.MSGPACK if config.bus.encoding == "msgpack" else Encoding.JSON
-        self._inboxes = tuple(f"{prefix}." for prefix in config.bus.inbox_prefixes)
+        self._inboxes = _below(config.bus.inbox_prefixes)
         self._tick_subjects: dict[str, str] = {}
         self._outgoing: list[tuple[str, bytes]] = []
         self._outgoing_there = asyncio.Event()
@@ -131,7 +166,7 @@ class Bus:
         Raises:
             ConfigError: The secrets or certificates cannot be used.
         """
-        options = connect_options(self._config.nats)
+        self._login.check()
         while True:
             try:
                 await self.client.connect(
@@ -146,13 +181,14 @@ class Bus:
                     connect_timeout=CONNECT_TIMEOUT_S,
                     ping_interval=5,
                     max_outstanding_pings=2,
-                    **options,
+                    inbox_prefix=self._config.nats.inbox_prefix,
                 )
             except (NatsError, OSError) as exc:
                 log.warning("nats_connect_failed servers=%s cause=%r", self._servers(), exc)
                 await asyncio.sleep(RECONNECT_WAIT_S * 5)
             else:
                 break
+        self.last_error, self._is_refused = None, False
         self._metrics.nats_is_up(True)
         log.info("nats_connected server=%s", self.server)
 
@@ -161,10 +197,22 @@ class Bus:
 
     async def _on_error(self, exc: Exception) -> None:
         """Log an error once a minute; nats-py repeats it at every try to reconnect."""
-        now_s = time.monotonic()
-        if repr(exc) != self.last_error or now_s > self._last_error_at_s + REPEAT_ERROR_S:
-            log.warning("nats_error cause=%r", exc)
-            self.last_error, self._last_error_at_s = repr(exc), now_s
+        if self._is_refused and isinstance(exc, ConnectionResetError | BrokenPipeError):
+            return  # the server resets the connection of whom it has refused
+        self._is_refused = is_refusal(exc)
+        now_s, told = time.monotonic(), self._told(exc)
+        if told != self.last_error or now_s > self._last_error_at_s + REPEAT_ERROR_S:
+            self.last_error, self._last_error_at_s = told, now_s
+            level = logging.ERROR if is_refusal(exc) or denial_in(exc) else logging.WARNING
+            log.log(level, "nats_error cause=%s", told)
+
+    def _told(self, exc: Exception) -> str:
+        """Say what is wrong, and where a person has to change something."""
+        if is_refusal(exc):
+            return f"NATS refuses the login as {self._login}: put the section [nats] right ({exc})"
+        if denial_in(exc) is not None:
+            return f"a permission is missing, see `mt4-gateway acl --role gateway`: {exc}"
+        return repr(exc)
 
     async def _on_disconnected(self) -> None:
         self._metrics.nats_is_up(False)
@@ -174,7 +222,7 @@ class Bus:
     async def _on_reconnected(self) -> None:
         self._metrics.nats_is_up(True)
         self._metrics.nats_reconnected()
-        self.last_error = None
+        self.last_error, self._is_refused = None, False
         self._asked_at_s = None  # what was asked on the old connection is not answered here
         log.info("nats_reconnected server=%s", self.server)
         await self._keep_last_ticks()
@@ -186,7 +234,7 @@ class Bus:
         """Measure the round trip; reconnect when there is none; run until cancelled.
 
         Raises:
-            TransportError: The client has closed for good, as it does after a refused password.
+            TransportError: The client has closed for good.
         """
         measuring = asyncio.create_task(self._measure_for_ever(), name="bus-round-trip")
         try:
@@ -270,7 +318,7 @@ class Bus:
         """
         names = self.subjects
         service = await add_service(
-            self.client,
+            _AnswersInboxes(self.client, self._inboxes),  # type: ignore[arg-type] # what it uses
             ServiceConfig(
                 name="mt4-gateway",
                 version=__version__,
@@ -311,7 +359,7 @@ class Bus:
 
     def _asked(self, msg: Msg, action: str, effect: Effect, client: str | None, asker: str) -> Wish:
         """Read a message that may want a reply."""
-        if msg.reply and not msg.reply.startswith(self._inboxes):
+        if msg.reply and not self._inboxes.match(msg.reply):
             problem = f"the reply subject {msg.reply[:80]!r} is not an inbox (bus.inbox_prefixes)"
             return Wish(action, effect, client, asker, _no_answer, problem=problem)
         encoding = encoding_of(msg.data, (msg.headers or {}).get(CONTENT_TYPE_HEADER))
@@ -351,7 +399,7 @@ class Bus:
     async def _on_question(self, msg: Msg) -> None:
         """Say what became of a command."""
         _, client, id_ = msg.subject.rsplit(".", 2)
-        if not msg.reply.startswith(self._inboxes):
+        if not self._inboxes.match(msg.reply):
             log.warning("question_refused reply=%r", msg.reply[:80])
             return
         encoding = encoding_of(msg.data, (msg.headers or {}).get(CONTENT_TYPE_HEADER))
@@ -374,7 +422,7 @@ class Bus:
 
     async def _on_control(self, msg: Msg) -> None:
         """Do what an operator says."""
-        if not msg.reply.startswith(self._inboxes):
+        if not self._inboxes.match(msg.reply):
             log.warning("control_refused reply=%r", msg.reply[:80])
             return
         verb = msg.subject.rpartition(".")[2]

@@ -21,6 +21,7 @@ from gateway import __version__, send_words
 from gateway.actions import ACTIONS
 from gateway.config import Config, load
 from gateway.core.messages import CommandId, Effect, Json
+from gateway.envelope import CLIENT_PATTERN
 from gateway.errors import ConfigError, GatewayError, JournalAway
 
 CONTROLS = {
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_service_commands(commands)
     _add_bus_commands(commands)
+    _add_security_commands(commands)
     _add_config_commands(commands)
     return parser
 
@@ -160,6 +162,40 @@ def _add_bus_commands(commands: Any) -> None:
 
     status = commands.add_parser("status", parents=[bus], help="how the running gateway is")
     status.set_defaults(command=_on_bus(_status))
+
+
+def _add_security_commands(commands: Any) -> None:
+    acl = commands.add_parser(
+        "acl",
+        help="permissions for the NATS server, by role",
+        epilog="Without --role, one user of each role, as a whole block `authorization`.",
+    )
+    acl.add_argument("--config", type=Path, help="take prefix and terminal from this file")
+    acl.add_argument(
+        "--role", choices=["viewer", "ticks", "strategy", "risk", "operator", "gateway"]
+    )
+    acl.add_argument("--client", metavar="ALIAS", help="the user's name; default: the role's")
+    acl.add_argument(
+        "--symbols", nargs="+", default=[], metavar="SYMBOL", help="whose ticks; default: all"
+    )
+    acl.add_argument(
+        "--jetstream",
+        action="store_true",
+        help="also jobs and last ticks; takes as much trust as the gateway has: docs/security.md",
+    )
+    acl.add_argument(
+        "--accounts",
+        metavar="ROLE:ALIAS",
+        nargs="+",
+        help="a NATS account for each of these users, beside the gateway's: jobs are safe then",
+    )
+    acl.add_argument("--json", action="store_true", help="the rights alone, as one JSON object")
+    acl.set_defaults(command=_acl)
+
+    keys = commands.add_parser("keys", help="a pair of keys, to encrypt the way to the terminal")
+    keys.add_argument("name", metavar="NAME", help="writes NAME.secret and NAME.public")
+    keys.add_argument("--folder", type=Path, default=Path(), help="where (here)")
+    keys.set_defaults(command=_keys)
 
 
 def _add_config_commands(commands: Any) -> None:
@@ -267,7 +303,7 @@ def _on_bus(
 
     async def connected(args: argparse.Namespace) -> int:
         from gateway.client import Mt4Client  # noqa: PLC0415 - other commands need no NATS
-        from gateway.nats_login import connect_options  # noqa: PLC0415
+        from gateway.nats_login import Login  # noqa: PLC0415
 
         config = _configuration(args)
         async with await Mt4Client.connect(
@@ -275,7 +311,8 @@ def _on_bus(
             terminal=args.terminal or config.terminal.name,
             client=args.client,
             prefix=config.bus.prefix,
-            **connect_options(config.nats),
+            login=Login(config.nats),
+            inbox_prefix=config.nats.inbox_prefix,
         ) as client:
             return await command(client, args)
 
@@ -414,6 +451,58 @@ async def _status(client: Any, args: argparse.Namespace) -> int:
 
 def _on_off(value: bool) -> str:
     return "on" if value else "off"
+
+
+# ---- security ---------------------------------------------------------------------------
+
+
+def _acl(args: argparse.Namespace) -> int:
+    from gateway import acl  # noqa: PLC0415 - other commands need none of it
+
+    name = args.client
+    if name is not None and (args.role is None or CLIENT_PATTERN.fullmatch(name) is None):
+        print(
+            "mt4-gateway: --client goes with --role, and must be [a-z0-9-]{1,32}", file=sys.stderr
+        )
+        return USAGE
+    site = acl.Site.of(_configuration(args))
+    if args.accounts:
+        return _acl_accounts(site, args.accounts, args.symbols)
+    roles = [acl.Role(args.role)] if args.role else list(acl.Role)
+    granted = {
+        role: acl.rights(role, site, name or role, args.symbols, jetstream=args.jetstream)
+        for role in roles
+    }
+    if args.json:
+        print(json.dumps({str(role): asdict(one) for role, one in granted.items()}, indent=2))
+        return OK
+    entries = [acl.user_entry(role, args.client or str(role), one) for role, one in granted.items()]
+    print(entries[0] if args.role else acl.configuration(entries))
+    return OK
+
+
+def _acl_accounts(site: Any, named: list[str], symbols: list[str]) -> int:
+    from gateway import acl  # noqa: PLC0415 - other commands need none of it
+
+    users = []
+    for one in named:
+        role, _, client = one.partition(":")
+        if role not in list(acl.Role)[:-1] or CLIENT_PATTERN.fullmatch(client) is None:
+            print(f"mt4-gateway: --accounts {one!r}: write ROLE:ALIAS", file=sys.stderr)
+            return USAGE
+        granted = acl.rights(acl.Role(role), site, client, symbols, jetstream=True)
+        users.append((acl.Role(role), client, granted))
+    print(acl.accounts(site, users))
+    return OK
+
+
+def _keys(args: argparse.Namespace) -> int:
+    from gateway import keys  # noqa: PLC0415 - other commands need no ZeroMQ
+
+    pair = keys.make(args.folder, args.name)
+    print(f"{pair.public}  {pair.public_file} (public; give it to the other side)")
+    print(f"{' ' * len(pair.public)}  {pair.secret_file} (secret; it stays here)")
+    return OK
 
 
 # ---- configuration ----------------------------------------------------------------------

@@ -42,7 +42,11 @@ class Section(BaseModel):
     """What all sections share: immutable, no unknown keys."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", str_strip_whitespace=True, defer_build=True
+        frozen=True,
+        extra="forbid",
+        str_strip_whitespace=True,
+        defer_build=True,
+        hide_input_in_errors=True,  # a traceback would show a secret
     )
 
 
@@ -61,6 +65,18 @@ class Terminal(Section):
     tick_endpoint: Endpoint | None = Field(
         "tcp://127.0.0.1:28283",
         description="Ticks and events (bridge dialect). Connects; binds when `tcp://*:PORT`.",
+    )
+    curve_secret_key: Path | None = Field(
+        None,
+        description="File with our secret key (`mt4-gateway keys`): encrypts both connections.",
+    )
+    curve_server_key: Path | None = Field(
+        None, description="File with the terminal's public key, where we connect."
+    )
+    curve_client_keys: Path | None = Field(
+        None,
+        description="File with the public keys of terminals that may connect, one a line, where "
+        "we bind; read again at each connection.",
     )
     reply_timeout_s: Seconds = Field(
         5.0, description="A reply is missed after this. For a trade nothing is decided by it."
@@ -106,6 +122,21 @@ class Terminal(Section):
         "account (it tells no events); 0 for never.",
     )
 
+    @model_validator(mode="after")
+    def _keys_fit(self) -> Self:
+        endpoints = [self.request_endpoint, self.tick_endpoint or self.request_endpoint]
+        binds = [endpoint.startswith("tcp://*") for endpoint in endpoints]
+        wanted = {"curve_client_keys": any(binds), "curve_server_key": not all(binds)}
+        for name, is_wanted in wanted.items():
+            is_given = getattr(self, name) is not None
+            if is_given and self.curve_secret_key is None:
+                raise ValueError(f"{name} goes with curve_secret_key")
+            if self.curve_secret_key is not None and is_given != is_wanted:
+                does = "binds" if name == "curve_client_keys" else "connects"
+                what = "is missing: an" if is_wanted else "is of no use: no"
+                raise ValueError(f"{name} {what} endpoint {does}")
+        return self
+
 
 def without_secret(address: str) -> str:
     """Write a server's address without the login that may stand in it."""
@@ -117,13 +148,25 @@ class Nats(Section):
     """The connection to the bus. Secrets come from files or the environment."""
 
     servers: tuple[str, ...] = Field(
-        ("nats://127.0.0.1:4222",), min_length=1, description="Server addresses."
+        ("nats://127.0.0.1:4222",),
+        min_length=1,
+        description="Server addresses.",
+        repr=False,  # a login may stand in them
     )
     credentials: Path | None = Field(None, description="File with JWT and seed (`.creds`).")
     nkey: Path | None = Field(None, description="File with an nkey seed.")
     user: str | None = Field(None, description="User name.")
     password: SecretStr | None = Field(None, description="Password; with `user`.")
+    password_file: Path | None = Field(
+        None, description="File with the password, instead; read again at each reconnect."
+    )
     token: SecretStr | None = Field(None, description="Token.")
+    token_file: Path | None = Field(
+        None, description="File with the token, instead; read again at each reconnect."
+    )
+    inbox_prefix: Annotated[
+        str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")
+    ] = Field("_INBOX", description="Where answers to us come; with permissions, an own one.")
     tls_ca: Path | None = Field(None, description="CA file; switches TLS on.")
     tls_certificate: Path | None = Field(None, description="Client certificate file.")
     tls_key: Path | None = Field(None, description="Client key file; with `tls_certificate`.")
@@ -138,11 +181,14 @@ class Nats(Section):
 
     @model_validator(mode="after")
     def _one_identity(self) -> Self:
-        ways = [name for name in ("credentials", "nkey", "user", "token") if getattr(self, name)]
+        names = ("credentials", "nkey", "user", "token", "token_file")
+        ways = [name for name in names if getattr(self, name)]
         if len(ways) > 1:
             raise ValueError(f"only one of these may be set: {', '.join(ways)}")
-        if (self.user is None) != (self.password is None):
-            raise ValueError("user and password go together")
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("only one of these may be set: password, password_file")
+        if (self.user is None) != (self.password is None and self.password_file is None):
+            raise ValueError("user and password go together (or password_file)")
         if (self.tls_certificate is None) != (self.tls_key is None):
             raise ValueError("tls_certificate and tls_key go together")
         return self
@@ -158,10 +204,45 @@ class Bus(Section):
         "json", description="Body of published results and events; replies use the request's."
     )
     inbox_prefixes: tuple[str, ...] = Field(
-        ("_INBOX",),
+        ("_INBOX", "_INBOX_*", "_R_"),
         min_length=1,
-        description="Replies go only to subjects that begin with one of these.",
+        description="Replies go only to subjects below one of these; a `*` at the end of one "
+        "stands for a user's name. `_R_` is what NATS makes of an inbox in another account.",
     )
+
+
+class FrontDoor(Section):
+    """For clients of the existing server, unchanged: they connect here instead."""
+
+    endpoint: Endpoint | None = Field(
+        None, description="Where we listen, `tcp://127.0.0.1:28280`; none: closed."
+    )
+    client: Alias = Field("front-door", description="The name under which they trade.")
+    timeout_s: Seconds = Field(
+        8.0, description="The deadline of what they ask; below their own patience (10 s)."
+    )
+    curve_secret_key: Path | None = Field(
+        None, description="File with our secret key, where clients speak CURVE."
+    )
+    curve_client_keys: Path | None = Field(
+        None, description="File with the public keys of clients that may connect, one a line."
+    )
+    unencrypted: bool = Field(
+        False, description="Allow an endpoint that other machines reach, without keys."
+    )
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> Self:
+        if (self.curve_secret_key is None) != (self.curve_client_keys is None):
+            raise ValueError("curve_secret_key and curve_client_keys go together")
+        own = ("tcp://127.0.0.1:", "tcp://localhost:", "tcp://[::1]:", "ipc://")
+        is_open = self.endpoint is not None and not self.endpoint.startswith(own)
+        if is_open and self.curve_secret_key is None and not self.unencrypted:
+            raise ValueError(
+                f"endpoint {self.endpoint} is reached by other machines, and whoever reaches it "
+                "may trade: listen on 127.0.0.1, set keys, or set unencrypted = true"
+            )
+        return self
 
 
 class Commands(Section):
@@ -260,6 +341,7 @@ class Config(Section):
     terminal: Terminal = Field(default_factory=Terminal)
     nats: Nats = Field(default_factory=Nats)
     bus: Bus = Field(default_factory=Bus)
+    front_door: FrontDoor = Field(default_factory=FrontDoor)
     commands: Commands = Field(default_factory=Commands)
     journal: Journal = Field(default_factory=Journal)
     ha: Ha = Field(default_factory=Ha)
@@ -272,6 +354,8 @@ class Config(Section):
     def _timeouts_fit(self) -> Self:
         if self.terminal.hang_timeout_s < self.terminal.reply_timeout_s:
             raise ValueError("terminal.hang_timeout_s is below terminal.reply_timeout_s")
+        if self.front_door.timeout_s > self.commands.maximum_timeout_s:
+            raise ValueError("front_door.timeout_s is above commands.maximum_timeout_s")
         return self
 
     def rules(self) -> Rules:
@@ -332,7 +416,9 @@ def load(file: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
 
 def _apply(values: dict[str, Any], name: str, value: str) -> list[str]:
     """Set one environment variable's value; return what is wrong with its name."""
-    match = re.fullmatch(r"([A-Z0-9]+)__([A-Z0-9_]+)", name.removeprefix(ENVIRONMENT_PREFIX))
+    match = re.fullmatch(
+        r"([A-Z0-9]+(?:_[A-Z0-9]+)*)__([A-Z0-9_]+)", name.removeprefix(ENVIRONMENT_PREFIX)
+    )
     if match is None:
         return [f"{name}: write {ENVIRONMENT_PREFIX}<SECTION>__<KEY>"]
     section, key = match[1].lower(), match[2].lower()

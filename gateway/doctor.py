@@ -30,8 +30,9 @@ from gateway.core.messages import (
 from gateway.errors import ConfigError, JournalAway
 from gateway.journal.streams import Streams
 from gateway.metrics import Metrics
-from gateway.nats_login import connect_options
+from gateway.nats_login import Login
 from gateway.subjects import Subjects
+from gateway.terminal.curve import curve_of
 from gateway.terminal.line import Line
 from gateway.terminal.zmq import ZmqWire
 
@@ -66,7 +67,8 @@ async def examine(config: Config, patience_s: float = PATIENCE_S) -> AsyncIterat
             client="doctor",
             prefix=config.bus.prefix,
             connect_timeout_s=patience_s,
-            **connect_options(config.nats),
+            login=Login(config.nats),
+            inbox_prefix=config.nats.inbox_prefix,
         )
     except (NotConnected, ConfigError) as exc:
         yield Finding("failed", str(exc), "start nats-server, or put nats.servers and login right")
@@ -131,7 +133,7 @@ async def _examine_jetstream(config: Config, connection: Client) -> AsyncIterato
 async def _examine_terminal(config: Config, patience_s: float) -> AsyncIterator[Finding]:
     changed = asyncio.Event()
     line = Line(
-        ZmqWire(config.terminal.request_endpoint),
+        ZmqWire(config.terminal.request_endpoint, curve_of(config.terminal)),
         config.terminal,
         Metrics(),
         claims=lambda: False,

@@ -33,6 +33,7 @@ from gateway.errors import InvalidCommand, RemoteProtocolError
 
 MAX_BODY_BYTES = 65_536
 MAX_DEPTH = 8
+MAX_VALUES = 5_000
 
 ID_HEADER = "Mt4-Id"
 DEADLINE_HEADER = "Mt4-Deadline"
@@ -152,16 +153,21 @@ def _refuse_ext(code: int, _: bytes) -> Json:
     raise ValueError(f"extension type {code} is not allowed")
 
 
-def _check(value: Json, depth: int = 0) -> None:
-    """Refuse what one encoding can carry and another cannot, and what nests too deep."""
+def _check(value: Json, depth: int = 0) -> int:
+    """Refuse what one encoding can carry and another cannot, and what is too deep or too much.
+
+    Returns:
+        How many values there are.
+    """
+    count = 1
     match value:
         case dict():
             for key, inner in value.items():
                 _check(key, depth)
-                _check(inner, depth + 1)
+                count = _few(count + _check(inner, depth + 1))
         case list():
             for inner in value:
-                _check(inner, depth + 1)
+                count = _few(count + _check(inner, depth + 1))
         case str():
             value.encode()  # half a surrogate pair is a UnicodeError
         case bool() | None:
@@ -176,6 +182,13 @@ def _check(value: Json, depth: int = 0) -> None:
             raise ValueError(f"{type(value).__name__} is neither text nor number")
     if depth > MAX_DEPTH:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+    return count
+
+
+def _few(count: int) -> int:
+    if count > MAX_VALUES:
+        raise ValueError(f"it has more than {MAX_VALUES} values")
+    return count
 
 
 # ---- times ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, WithJsonSchema, model_validator
 
 from gateway import mt4_enums
 from gateway.core.messages import Json
@@ -57,7 +57,7 @@ class SymbolNames(Parameters):
 
     example: ClassVar = {"names": ["EURUSD", "GBPUSD"]}
 
-    names: Annotated[list[Symbol], Field(min_length=1, max_length=1000)]
+    names: Annotated[list[Symbol], FailFast(), Field(min_length=1, max_length=1000)]
 
 
 class TickSymbols(Parameters):
@@ -65,7 +65,7 @@ class TickSymbols(Parameters):
 
     example: ClassVar = {"symbols": ["EURUSD", "GBPUSD"]}
 
-    symbols: Annotated[list[Symbol], Field(min_length=1, max_length=1000)] = Field(
+    symbols: Annotated[list[Symbol], FailFast(), Field(min_length=1, max_length=1000)] = Field(
         description="Names of symbols."
     )
 
@@ -75,7 +75,7 @@ class SignalNames(Parameters):
 
     example: ClassVar = {"names": ["Alpha Trend"]}
 
-    names: Annotated[list[SignalName], Field(min_length=1, max_length=100)] = Field(
+    names: Annotated[list[SignalName], FailFast(), Field(min_length=1, max_length=100)] = Field(
         description="Names of trading signals, as `GET_SIGNALS` gives them."
     )
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import (
     ConnectionClosedError,
@@ -25,7 +25,15 @@ from nats.errors import (
 )
 from nats.errors import Error as NatsError
 
-from gateway.client.errors import NoAnswer, NobodyListens, NotConnected, NotStored
+from gateway.client.denials import Denials
+from gateway.client.errors import (
+    NoAnswer,
+    NobodyListens,
+    NotConnected,
+    NotPermitted,
+    NotStored,
+)
+from gateway.client.memory import Memory
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.config import without_secret
 from gateway.core.messages import Json
@@ -38,6 +46,8 @@ from gateway.envelope import (
     format_time,
     new_id,
 )
+from gateway.nats_connection import Connection, is_refusal
+from gateway.nats_login import Login
 from gateway.subjects import Subjects
 
 STORED_IN_S = 2.0
@@ -55,17 +65,18 @@ READ_AT_ONCE = 16
 ASK_EVERY_S = 0.5
 """How often the gateway is asked about a trade whose answer is missing."""
 
+WHOLE = ": a wildcard wider than what is allowed is refused whole, so name what you need"
+
 _NOT_SENT = (OutboundBufferLimitError, ConnectionClosedError, ConnectionReconnectingError)
 
 
 class Mt4Client:
     """One client of one terminal. Make it with `connect`; use it as a context manager."""
 
-    def __init__(
-        self, connection: Client, subjects: Subjects, client: str, last_error: list[Exception]
-    ) -> None:
+    def __init__(self, connection: Connection, subjects: Subjects, client: str) -> None:
         self.client = client
-        self._last_error = last_error
+        self._denials = Denials()
+        self._memory: Memory | None = None
         self._waiting: set[asyncio.Event] = set()
         self._told: dict[str, list[asyncio.Future[CommandResult]]] = {}
         self._hears_results = False
@@ -82,6 +93,8 @@ class Mt4Client:
         client: str = "me",
         prefix: str = "mt4",
         connect_timeout_s: float = 5.0,
+        login: Login | None = None,
+        remember: Path | None = None,
         **options: Any,
     ) -> Self:
         """Connect to NATS.
@@ -92,33 +105,40 @@ class Mt4Client:
             client: This client's alias, `[a-z0-9-]{1,32}`: what may be traded depends on it.
             prefix: First token of the subjects.
             connect_timeout_s: How long to try; once connected, it reconnects for ever.
-            options: Passed on to nats-py: credentials, TLS, ...
+            login: Secrets and certificates whose files are read again at each reconnect; else
+                give nats-py's own options.
+            remember: A file in which each trade's id is written before it is published, so that
+                `recover` can ask what became of it after a crash.
+            options: Passed on to nats-py: `user`, `password`, `user_credentials`, `tls`,
+                `inbox_prefix`, ...
 
         Raises:
-            NotConnected: No server could be reached.
+            NotConnected: No server could be reached, or it refuses the login.
+            NotPermitted: Answers could not be heard: this user has another inbox.
+            ValueError: The file to remember in holds something else.
         """
         last_error: list[Exception] = []
+        connection = Connection(login)
+        made = cls(connection, Subjects(prefix, terminal), client)
 
         async def note(exc: Exception) -> None:
             """Leave connection trouble to the calls, which raise."""
-            last_error[:] = [exc]
-
-        made: list[Self] = []
-
-        async def closed() -> None:
-            for one in made:
-                await one._wake()
+            if not (last_error and is_refusal(last_error[0])):  # it is followed by a reset
+                last_error[:] = [exc]
+            if made._denials.note(exc):
+                await made._wake()
 
         defaults: dict[str, Any] = {
             "name": f"mt4 client {client}",
             "error_cb": note,
-            "closed_cb": closed,
+            "closed_cb": made._wake,
             "max_reconnect_attempts": -1,
             "reconnect_time_wait": 0.2,
             "ping_interval": 5,
         }
-        connection = Client()
         try:
+            if login is not None:
+                login.check()
             # nats-py's first connect, too, would try for ever.
             async with asyncio.timeout(connect_timeout_s):
                 await connection.connect(servers, **(defaults | options | {"pending_size": 0}))
@@ -127,12 +147,32 @@ class Mt4Client:
             cause = last_error[0] if last_error else exc
             addresses = [servers] if isinstance(servers, str) else servers
             where = ", ".join(without_secret(address) for address in addresses)
+            if is_refusal(cause):
+                who = f" as {login}" if login is not None else ""
+                raise NotConnected(f"NATS at {where} refuses the login{who}: {cause}") from exc
             raise NotConnected(f"no connection to NATS at {where}: {cause!r}") from exc
-        made.append(cls(connection, Subjects(prefix, terminal), client, last_error))
-        return made[0]
+        try:
+            await made._check_inbox()
+            made._memory = Memory(remember) if remember is not None else None
+        except (NotPermitted, NotConnected, ValueError, OSError):
+            await connection.close()
+            raise
+        return made
+
+    async def _check_inbox(self) -> None:
+        """See that answers will come: a trade whose answer nobody hears would run all the same."""
+        inbox = self._connection.new_inbox()
+        try:
+            probe = await self._connection.subscribe(inbox)
+            await asyncio.sleep(0)  # else the flush overtakes the subscription
+            await self._connection.flush()
+            await probe.unsubscribe()
+        except (NatsError, OSError) as exc:
+            raise NotConnected(f"the connection to NATS was lost: {exc!r}") from exc
+        self._denials.check(inbox, ": answers come there; give its own inbox as `inbox_prefix`")
 
     @property
-    def connection(self) -> Client:
+    def connection(self) -> Connection:
         """The nats-py client underneath, for what this one does not offer."""
         return self._connection
 
@@ -147,6 +187,8 @@ class Mt4Client:
         with suppress(NatsError, OSError):  # nats-py trips over what it could not send
             await self._connection.close()
         await self._wake()
+        if self._memory is not None:
+            self._memory.close()
 
     async def _wake(self) -> None:
         for there in self._waiting:
@@ -172,6 +214,7 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: No gateway answered.
         """
         body = dict(params or {}) | {
@@ -199,13 +242,14 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: Nobody could say what became of it; ask `outcome_of` again later.
         """
         may_be_used = id_ is not None
         id_ = id_ or new_id()
         body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
         subject = self._subjects.trade(self.client, action)
-        async with self._listening(id_) as told:
+        async with self._remembered(id_, action, params), self._listening(id_) as told:
             asked = asyncio.ensure_future(self._request_until_heard(subject, body, timeout_s))
             try:
                 await asyncio.wait((asked, told), return_when=asyncio.FIRST_COMPLETED)
@@ -241,17 +285,24 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: It may have been stored or not; submit the same id again.
             NotStored: The queue is full, or there is none.
         """
         id_ = id_ or new_id()
+        async with self._remembered(id_, action, params, until_stored=True):
+            await self._store(action, params, timeout_s, id_)
+        return id_
+
+    async def _store(
+        self, action: str, params: Mapping[str, Json] | None, timeout_s: float, id_: str
+    ) -> None:
         body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
         payload = encode(body, Encoding.JSON)
         subject = self._subjects.job(self.client, action)
         said = await self._ask(subject, payload, id_, STORED_IN_S, nobody=NotStored)
         if (error := said.get("error")) is not None:
             raise NotStored(id_, str(error.get("description")))
-        return id_
 
     async def job(
         self,
@@ -265,17 +316,63 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: It is stored, but there was no result by its deadline; ask `outcome_of`.
             NotStored: The queue is full, or there is none.
         """
         id_ = id_ or new_id()
-        async with self._listening(id_) as told:
-            await self.submit(action, params, timeout_s=timeout_s, id_=id_)
+        async with self._remembered(id_, action, params), self._listening(id_) as told:
+            await self._store(action, params, timeout_s, id_)
             await asyncio.wait([told], timeout=timeout_s + ANSWER_MARGIN_S)
             if told.done():
                 return told.result()
             lost = NoAnswer(id_, f"no result of job {id_} within {timeout_s:g} s")
             return await self._find_out(lost, timeout_s, told)
+
+    @asynccontextmanager
+    async def _remembered(
+        self,
+        id_: str,
+        action: str,
+        params: Mapping[str, Json] | None,
+        *,
+        until_stored: bool = False,
+    ) -> AsyncIterator[None]:
+        """Have a trade's id on the disk until its result is known, or it certainly never left."""
+        if self._memory is None:
+            yield
+            return
+        await self._memory.begin(id_, action, params or {})
+        try:
+            yield
+        except (NotConnected, NotPermitted, NotStored, NobodyListens):
+            await self._memory.end(id_)
+            raise
+        if not until_stored:
+            await self._memory.end(id_)
+
+    async def recover(self, *, timeout_s: float = 2.0) -> dict[str, CommandResult | str]:
+        """Ask what became of every trade that was begun and whose result was never seen.
+
+        Returns:
+            By id: its result, with which it is forgotten, or its state as `outcome_of` gives it.
+            `not_known` may still come, until its deadline; `forget` it when that is over.
+
+        Raises:
+            NotConnected: Nothing was sent.
+            NoAnswer: No gateway answered.
+        """
+        found: dict[str, CommandResult | str] = {}
+        for id_ in list(self._memory.open) if self._memory is not None else []:
+            found[id_] = await self.outcome_of(id_, timeout_s=timeout_s)
+            if isinstance(found[id_], CommandResult):
+                await self.forget(id_)
+        return found
+
+    async def forget(self, id_: str) -> None:
+        """Ask no more about a trade that was remembered."""
+        if self._memory is not None:
+            await self._memory.end(id_)
 
     @asynccontextmanager
     async def _listening(self, id_: str) -> AsyncIterator[asyncio.Future[CommandResult]]:
@@ -294,10 +391,15 @@ class Mt4Client:
                 del self._told[id_]
 
     async def _on_result(self, msg: Msg) -> None:
-        for told in self._told.get(msg.subject.rpartition(".")[2], ()):
-            if not told.done():
-                body = decode_published(msg.data, _encoding(msg.data, msg.headers))
-                told.set_result(CommandResult.read(body))
+        id_ = msg.subject.rpartition(".")[2]
+        waiting = [told for told in self._told.get(id_, ()) if not told.done()]
+        if not waiting:
+            return
+        body = decode_published(msg.data, _encoding(msg.data, msg.headers))
+        if (body.get("client"), body.get("id")) != (self.client, id_):
+            return  # no gateway writes that
+        for told in waiting:
+            told.set_result(CommandResult.read(body))
 
     async def outcome_of(self, id_: str, *, timeout_s: float = 2.0) -> CommandResult | str:
         """Ask what became of a trade: its result, or its state while there is none.
@@ -307,6 +409,7 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: No gateway answered.
         """
         subject = self._subjects.command(self.client, id_)
@@ -323,6 +426,7 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: No gateway answered.
         """
         body = {"reason": reason} if reason else {}
@@ -334,6 +438,7 @@ class Mt4Client:
 
         Raises:
             NotConnected: Nothing was sent.
+            NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: No gateway answered.
         """
         return await self._ask(self._subjects.control("status"), b"", "status", timeout_s)
@@ -369,19 +474,17 @@ class Mt4Client:
         nobody: type[NobodyListens | NotStored] = NobodyListens,
     ) -> dict[str, Json]:
         headers = {CONTENT_TYPE_HEADER: str(Encoding.JSON)}
-        self._last_error.clear()
         try:
-            reply = await self._connection.request(
-                subject, payload, timeout=timeout_s, headers=headers
-            )
+            async with self._denials.watching(subject):
+                reply = await self._connection.request(
+                    subject, payload, timeout=timeout_s, headers=headers
+                )
         except _NOT_SENT as exc:
             raise NotConnected("no connection to NATS: the command was not sent") from exc
         except NoRespondersError as exc:
             raise nobody(id_, f"no gateway listens on {subject}") from exc
         except TimeoutError as exc:
-            # NATS does not answer a publish that it forbids; it complains beside it.
-            said = f"; NATS says {self._last_error[0]}" if self._last_error else ""
-            raise NoAnswer(id_, f"no answer on {subject} within {timeout_s:g} s{said}") from exc
+            raise NoAnswer(id_, f"no answer on {subject} within {timeout_s:g} s") from exc
         return decode_published(reply.data, _encoding(reply.data, reply.headers))
 
     async def _find_out(
@@ -437,7 +540,7 @@ class Mt4Client:
 
     # ---- streams --------------------------------------------------------------------------
 
-    async def ticks(self, *symbols: str) -> AsyncIterator[TickMessage]:
+    async def ticks(self, *symbols: str) -> AsyncGenerator[TickMessage, None]:
         """Follow the ticks of some symbols, or of all.
 
         A gap shows in `missed`, also one that this reader makes: one that is too slow is given the
@@ -450,13 +553,13 @@ class Mt4Client:
             last_seq[tick.symbol] = tick.seq
             yield tick
 
-    async def results(self, client: str | None = None) -> AsyncIterator[CommandResult]:
+    async def results(self, client: str | None = None) -> AsyncGenerator[CommandResult, None]:
         """Follow the results of trades: of this client, or of another (`*` for all)."""
         subject = self._subjects.result(client or self.client, "*")
         async for _, body in self._follow([subject]):
             yield CommandResult.read(body)
 
-    async def events(self, kind: str = "*") -> AsyncIterator[dict[str, Json]]:
+    async def events(self, kind: str = "*") -> AsyncGenerator[dict[str, Json], None]:
         """Follow the events of one kind, or of all: each body, with its `kind` in front."""
         async for subject, body in self._follow([self._subjects.event(kind)]):
             yield {"kind": subject.rpartition(".")[2]} | body
@@ -471,7 +574,8 @@ class Mt4Client:
             most_waiting: Beyond it only the newest body of each subject is kept.
 
         Raises:
-            NotConnected: There is no connection, or it was closed by the server for good.
+            NotConnected: There is no connection, or it was closed for good.
+            NotPermitted: NATS forbids it to this user.
         """
         arrived = Arrived(most_waiting)
         there = asyncio.Event()
@@ -484,10 +588,13 @@ class Mt4Client:
         subscriptions = []
         try:
             for subject in subjects:
+                self._denials.forget(subject)
                 subscriptions.append(await self._connection.subscribe(subject, cb=note))
             await asyncio.sleep(0)  # else the flush overtakes the subscription
             await self._connection.flush()
             while not self._connection.is_closed:
+                for subject in subjects:
+                    self._denials.check(subject, WHOLE if "*" in subject else "")
                 await there.wait()
                 there.clear()
                 read = 0

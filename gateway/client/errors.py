@@ -2,6 +2,7 @@
 
 ClientError
 ├── NotConnected   nothing was sent
+├── NotPermitted   nothing was sent: NATS forbids it to this user
 ├── NoAnswer       sent, and nobody said what became of it; carries the id to ask again with
 │   └── NobodyListens   nobody was there to hear it
 └── NotStored      a job was refused
@@ -16,6 +17,17 @@ class ClientError(Exception):
 
 class NotConnected(ClientError):  # noqa: N818 - reads as what it is
     """There is no connection to NATS. The command was certainly not sent."""
+
+
+class NotPermitted(ClientError):  # noqa: N818 - reads as what it is
+    """NATS forbids it to this user. The command was certainly not sent."""
+
+    def __init__(self, verb: str, subject: str, cure: str = "") -> None:
+        super().__init__(
+            f"NATS does not permit this user to {verb} {subject}{cure}; "
+            "`mt4-gateway acl` prints what each role may do"
+        )
+        self.subject = subject
 
 
 class NoAnswer(ClientError):  # noqa: N818 - reads as what it is

@@ -89,12 +89,14 @@ class Cause:
             docs/subjects.md; None when the existing server gave a text only.
         name: A constant name, `ERR_NOT_ENOUGH_MONEY` or `BUSY`.
         message: For a person; names the field, the value, and what would be right.
+        said: The terminal's own error keys, where one reply gave them; no part of the result.
     """
 
     source: Source
     code: int | None
     name: str
     message: str
+    said: Mapping[str, Json] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import json
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -42,7 +43,7 @@ from gateway.envelope import (
     result_of,
     trace_in,
 )
-from gateway.errors import JournalAway, StartOver
+from gateway.errors import JournalAway, RemoteProtocolError, StartOver
 from gateway.journal.records import MESSAGE_ID, TIMEOUT_S, TTL, Records, Superseded, only_if
 from gateway.journal.streams import DAY_S
 from gateway.metrics import Metrics
@@ -201,14 +202,15 @@ class JetStreamJournal:
         """
         subject = f"{self._subjects.journal_base}.term"
         last = await self._records.read(subject)
-        said = json.loads(last.data or b"") if last else {"term": 0, "mark": 0}
+        with _ours(subject):
+            said = json.loads(last.data or b"") if last else {"term": 0, "mark": 0}
+            self.mark, self.term = int(said["mark"]), int(said["term"]) + 1
         for name in ("sent.>", "mark"):
             latest = await self._records.read(f"{self._subjects.journal_base}.{name}")
-            marks = [said["mark"], json.loads(latest.data or b"")["mark"] if latest else 0]
-            said["mark"] = max(marks)
-        self.mark = self._kept_mark = said["mark"]
-        self._counted = self.mark
-        self.term = said["term"] + 1
+            if latest is not None:
+                with _ours(latest.subject or name):
+                    self.mark = max(self.mark, int(json.loads(latest.data or b"")["mark"]))
+        self._kept_mark = self._counted = self.mark
         at = format_time(time.time())
         body = {"term": self.term, "mark": self.mark, "gateway": gateway, "at": at}
         try:
@@ -220,7 +222,8 @@ class JetStreamJournal:
         self._fence = only_if(sequence, subject)
         inheritance = await self._inherit(lately_s)
         halt = await self._records.read(f"{self._subjects.journal_base}.halt")
-        self._take_halt(json.loads(halt.data or b"{}") if halt else {})
+        with _ours(f"{self._subjects.journal_base}.halt"):
+            self._take_halt(_halt_in(halt.data or b"") if halt else {})
         log.info(
             "term_begun term=%d unfinished=%d unknown=%d known=%d",
             self.term,
@@ -249,7 +252,8 @@ class JetStreamJournal:
         record = await self._records.read(self._subjects.sent(str(key.client), key.id))
         if record is None:
             raise JournalAway(f"the record of {key} went away while it was read")
-        return sent_of(key, json.loads(record.data or b""))
+        with _ours(self._subjects.sent(str(key.client), key.id)):
+            return sent_of(key, json.loads(record.data or b""))
 
     async def _outcomes(self) -> dict[CommandId, Outcome]:
         """Tell how the trades of the last day ended."""
@@ -314,8 +318,9 @@ class JetStreamJournal:
         if record is None:
             return None
         headers, data = record.headers or {}, record.data or b""
-        body = decode_published(data, encoding_of(data, headers.get(CONTENT_TYPE_HEADER)))
-        result = replace(result_of(body), trace=trace_in(headers))
+        with _ours(self._subjects.stored_result(str(key.client), key.id)):
+            body = decode_published(data, encoding_of(data, headers.get(CONTENT_TYPE_HEADER)))
+            result = replace(result_of(body), trace=trace_in(headers))
         return Entry(headers.get(DIGEST_HEADER, ""), result.action, result)
 
     # ---- writing ------------------------------------------------------------------------
@@ -485,6 +490,30 @@ class JetStreamJournal:
             f"{mark}; look at what is open, purge old jobs, then `mt4-gateway resume`"
         )
         log.error("journal_went_back mark=%d told=%d", self.mark, mark)
+
+
+@contextmanager
+def _ours(subject: str) -> Iterator[None]:
+    """Refuse a record that no gateway wrote: what stood in its place is not guessed.
+
+    Raises:
+        JournalAway: It is one.
+    """
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, AttributeError, RemoteProtocolError) as exc:
+        raise JournalAway(
+            f"{subject} holds what no gateway writes ({exc!r}): somebody else may write there, see "
+            "docs/security.md; look at what is open, then delete that record"
+        ) from exc
+
+
+def _halt_in(data: bytes) -> dict[str, Json]:
+    """Read the record of a halt or of its end; anything else must not end one."""
+    said: dict[str, Json] = json.loads(data)
+    if not said.keys() & {"reason", "forgiven"}:
+        raise ValueError("neither a halt nor the end of one")
+    return said
 
 
 def _no_journal(message: str) -> Cause:

@@ -12,6 +12,8 @@ from typing import Any
 import zmq
 import zmq.asyncio
 
+from gateway.sim.options import SimCurve
+
 
 @dataclass(slots=True)
 class Message:
@@ -33,8 +35,14 @@ class Message:
         return b"".join(self.envelope[1:-1])
 
 
-def attach(socket: Any, endpoint: str, *, connects: bool) -> str:
+def attach(socket: Any, endpoint: str, *, connects: bool, curve: SimCurve | None = None) -> str:
     """Bind or connect a socket and return its endpoint, with the port that a `*` became."""
+    if curve is not None:
+        socket.curve_secretkey = curve.secret
+        if connects:
+            socket.curve_publickey, socket.curve_serverkey = curve.public, curve.server
+        else:
+            socket.curve_server = True
     if connects:
         socket.connect(endpoint)
     else:
@@ -59,6 +67,7 @@ class RequestChannel:
         *,
         high_water_mark: int | None = None,
         connects: bool = False,
+        curve: SimCurve | None = None,
     ) -> None:
         """Bind or connect.
 
@@ -67,6 +76,7 @@ class RequestChannel:
             endpoint: Such as `tcp://127.0.0.1:28282`, or `tcp://127.0.0.1:*` for any port.
             high_water_mark: For both directions; None keeps libzmq's 1,000.
             connects: Connect to a gateway that binds.
+            curve: Keys, to encrypt.
         """
         self._socket: Any = context.socket(zmq.ROUTER)
         self._socket.linger = 0
@@ -74,7 +84,7 @@ class RequestChannel:
         if high_water_mark is not None:
             self._socket.rcvhwm = high_water_mark
         self._waiting: deque[Message] = deque()
-        self.endpoint = attach(self._socket, endpoint, connects=connects)
+        self.endpoint = attach(self._socket, endpoint, connects=connects, curve=curve)
 
     async def receive(self) -> Message:
         """Wait for the next request."""

@@ -16,6 +16,22 @@ class DialectName(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class SimCurve:
+    """Name the keys of an encrypted terminal, in Z85.
+
+    Attributes:
+        public: Its own.
+        secret: Its own.
+        server: The gateway's public key, where the terminal connects; where it binds, every key
+            is let in, as by the MQL4 programs.
+    """
+
+    public: bytes
+    secret: bytes
+    server: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SimOptions:
     """Configure a simulated terminal.
 
@@ -24,6 +40,7 @@ class SimOptions:
         request_endpoint: Where it takes requests; port `*` takes any.
         tick_endpoint: Where it publishes (bridge only).
         connects: Connect to both endpoints, for a gateway that binds them, instead of binding.
+        curve: Its keys; None for a connection that is not encrypted.
         ledger_path: Its ledger; None keeps one in a temporary folder as long as the object lives.
         state_path: Where the broker's state is kept; None keeps it in memory.
         truth_path: Where the truth is written; None keeps it in memory.
@@ -40,6 +57,7 @@ class SimOptions:
     request_endpoint: str = "tcp://127.0.0.1:28282"
     tick_endpoint: str = "tcp://127.0.0.1:28283"
     connects: bool = False
+    curve: SimCurve | None = None
     ledger_path: Path | None = None
     state_path: Path | None = None
     truth_path: Path | None = None

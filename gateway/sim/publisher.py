@@ -8,6 +8,7 @@ import zmq
 import zmq.asyncio
 
 from gateway.sim.channel import attach
+from gateway.sim.options import SimCurve
 from gateway.sim.orders import OrderEvent
 from gateway.sim.wire import Body, order_record
 
@@ -29,6 +30,7 @@ class Publisher:
         *,
         drops_nothing: bool = False,
         connects: bool = False,
+        curve: SimCurve | None = None,
     ) -> None:
         """Bind or connect.
 
@@ -37,13 +39,14 @@ class Publisher:
             endpoint: Such as `tcp://127.0.0.1:28283`.
             drops_nothing: Wait for a slow subscriber instead of dropping what it does not take.
             connects: Connect to a gateway that binds.
+            curve: Keys, to encrypt.
         """
         self._socket: Any = context.socket(zmq.XPUB)
         self._socket.linger = 0
         self._socket.sndhwm = HIGH_WATER_MARK
         if drops_nothing:
             self._socket.setsockopt(zmq.XPUB_NODROP, 1)
-        self.endpoint = attach(self._socket, endpoint, connects=connects)
+        self.endpoint = attach(self._socket, endpoint, connects=connects, curve=curve)
         self.has_tick_subscriber = asyncio.Event()
         self._seqs: dict[str, int] = {}
 

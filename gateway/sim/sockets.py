@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import zmq.asyncio
 
 from gateway.sim.channel import RequestChannel
+from gateway.sim.options import SimCurve
 from gateway.sim.publisher import Publisher
 
 
@@ -33,6 +34,7 @@ class Sockets:
         high_water_mark: int | None,
         drops_nothing: bool,
         connects: bool,
+        curve: SimCurve | None = None,
     ) -> "Sockets":
         """Bind or connect both.
 
@@ -42,6 +44,7 @@ class Sockets:
             high_water_mark: Of the request socket; None for libzmq's own.
             drops_nothing: Whether publishing waits for slow subscribers.
             connects: Connect instead of binding.
+            curve: Keys, to encrypt.
 
         Raises:
             zmq.ZMQError: An endpoint is taken or makes no sense; nothing is left open.
@@ -50,12 +53,20 @@ class Sockets:
         with contextlib.ExitStack() as undo:
             undo.callback(context.destroy, linger=0)
             channel = RequestChannel(
-                context, request_endpoint, high_water_mark=high_water_mark, connects=connects
+                context,
+                request_endpoint,
+                high_water_mark=high_water_mark,
+                connects=connects,
+                curve=curve,
             )
             publisher = None
             if tick_endpoint is not None:
                 publisher = Publisher(
-                    context, tick_endpoint, drops_nothing=drops_nothing, connects=connects
+                    context,
+                    tick_endpoint,
+                    drops_nothing=drops_nothing,
+                    connects=connects,
+                    curve=curve,
                 )
             undo.pop_all()
         return cls(context, channel, publisher)

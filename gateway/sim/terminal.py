@@ -220,6 +220,7 @@ class SimTerminal:
             high_water_mark=None if is_bridge else 1,  # 1 as the existing server, see channel.py
             drops_nothing=self._source.waits_for_subscriber,
             connects=self.options.connects,
+            curve=self.options.curve,
         )
         with contextlib.ExitStack() as undo:
             undo.callback(sockets.close)

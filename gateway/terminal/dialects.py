@@ -138,14 +138,19 @@ def _malformed(message: str) -> Reply:
 
 def _cause(body: Mapping[str, Json]) -> Cause:
     """Read any of the existing server's three error shapes."""
+    said = {key: _short(body[key]) for key in ERROR_KEYS if body.get(key) is not None}
     code = body.get("error_code")
     message = body.get("error_message") or body.get("error_code_description") or "no reason given"
     message = str(message)[:LONGEST_TEXT]
     if not isinstance(code, int) or isinstance(code, bool):
-        return Cause(Source.TERMINAL, None, "TERMINAL_ERROR", message)
+        return Cause(Source.TERMINAL, None, "TERMINAL_ERROR", message, said)
     known = describe(code)
     source = Source.BROKER if 0 < code < 4000 else Source.TERMINAL  # noqa: PLR2004 - MT4's split
-    return Cause(source, code, known.name, f"{message} ({known.meaning})")
+    return Cause(source, code, known.name, f"{message} ({known.meaning})", said)
+
+
+def _short(value: Json) -> Json:
+    return value[:LONGEST_TEXT] if isinstance(value, str) else value
 
 
 def _text(value: Json) -> str | None:

@@ -16,7 +16,9 @@ from collections.abc import Callable
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from gateway.terminal.curve import Curve, Guard
 from gateway.terminal.dialects import MAX_REPLY_BYTES
+from gateway.terminal.peers import Peers
 from gateway.terminal.wire import FrameHandler, LinkHandler
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,9 @@ ENVELOPE_FRAMES = 3
 POLLIN = int(zmq.POLLIN)  # as an enumeration it costs a microsecond at each use
 DRAIN_BATCH = 256
 """Messages read at one wake-up before others get their turn: about half a millisecond."""
+
+HANDSHAKE_WITHIN_MS = 2000
+"""Who says nothing for so long is put out."""
 
 REOPEN_AFTER_S = 1.0
 """Pause before a new socket after a protocol error, which libzmq itself never retries."""
@@ -40,11 +45,28 @@ _WATCHED = (
 )
 
 
-def _attach(socket: zmq.Socket[bytes], endpoint: str) -> None:
-    if endpoint.startswith("tcp://*"):
-        socket.bind(endpoint)
+EVERY_INTERFACE = "*"
+"""Where `tcp://*` listens; tests listen on their own machine only."""
+
+
+def listens(endpoint: str) -> bool:
+    """Tell whether an endpoint is bound; others are connected to."""
+    return endpoint.startswith("tcp://*")
+
+
+def _attach(socket: zmq.Socket[bytes], endpoint: str, curve: Curve | None) -> None:
+    if curve is not None:
+        curve.secure(socket, listens=listens(endpoint))
+    if listens(endpoint):
+        socket.bind(endpoint.replace("*", EVERY_INTERFACE))
     else:
         socket.connect(endpoint)
+
+
+def _guard(
+    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, curve: Curve | None
+) -> Guard | None:
+    return Guard(context, curve) if curve is not None and listens(endpoint) else None
 
 
 class ZmqWire:
@@ -53,24 +75,29 @@ class ZmqWire:
     Sends never wait and never queue for an absent peer (`IMMEDIATE`): a queued order would run
     whenever the terminal comes back. Nothing outlives the socket (`LINGER` 0), and the kernel
     gives up what it could not deliver (`TCP_MAXRT`).
+
+    Args:
+        curve: Keys, where the connection is encrypted.
     """
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, curve: Curve | None = None) -> None:
         self._endpoint = endpoint
+        self._curve = curve
+        self._guard: Guard | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self._monitor: zmq.Socket[bytes] | None = None
         self._reopening: asyncio.TimerHandle | None = None
         self._linked = False
-        self._peers = 0
-        self._shook_hands = False
+        self._peers = Peers(is_encrypted=curve is not None)
 
     def open(self, on_frame: FrameHandler, on_link: LinkHandler) -> None:
         """Start connecting, and keep trying."""
         self._loop = asyncio.get_running_loop()
         self._on_frame = on_frame
         self._on_link = on_link
+        self._guard = _guard(self._context, self._endpoint, self._curve)
         self._open_sockets()
 
     def send(self, correlation: bytes, body: bytes) -> bool:
@@ -94,6 +121,8 @@ class ZmqWire:
     def close(self) -> None:
         """Stop. What has not left is discarded."""
         self._close_sockets()
+        if self._guard is not None:
+            self._guard.stop()
         self._context.term()
 
     def _open_sockets(self) -> None:
@@ -108,7 +137,7 @@ class ZmqWire:
         socket.setsockopt(zmq.TCP_MAXRT, 3000)
         socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
-        socket.setsockopt(zmq.HANDSHAKE_IVL, 2000)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_WITHIN_MS)
         socket.setsockopt(zmq.RECONNECT_IVL, 100)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         self._socket = socket
@@ -118,7 +147,7 @@ class ZmqWire:
         # A descriptor signals only after a read that found nothing.
         self._loop.call_soon(self._drain)
         self._loop.call_soon(self._drain_monitor)
-        _attach(socket, self._endpoint)
+        _attach(socket, self._endpoint, self._curve)
 
     def _close_sockets(self) -> None:
         if self._reopening is not None:
@@ -131,7 +160,7 @@ class ZmqWire:
         self._socket.disable_monitor()
         self._monitor.close(0)
         self._socket.close(0)
-        self._peers, self._shook_hands = 0, False
+        self._peers = Peers(is_encrypted=self._curve is not None)
         self._socket = self._monitor = None
 
     def _drain(self) -> None:
@@ -156,39 +185,45 @@ class ZmqWire:
                 frames = self._monitor.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
-            self._monitored(int(parse_monitor_message(frames)["event"]))
+            told = parse_monitor_message(frames)
+            self._monitored(int(told["event"]), int(told["value"]))
 
-    def _monitored(self, event: int) -> None:
+    def _monitored(self, event: int, value: int) -> None:
         match event:
             case zmq.EVENT_CONNECTED | zmq.EVENT_ACCEPTED:
-                self._peers += 1
+                self._peers.began(value)
                 self._judge_link()
             case zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._shook_hands = True
+                self._peers.shook_hands()
                 self._judge_link()
             case zmq.EVENT_DISCONNECTED:
-                if not self._shook_hands:
+                if self._peers.ended(value):
                     self._reopen_later()  # a peer of a wrong kind: libzmq would not try again
-                self._peers -= 1
-                self._shook_hands &= self._peers > 0
                 self._judge_link()
             case zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                log.warning("terminal_handshake_failed endpoint=%s", self._endpoint)
+                if not listens(self._endpoint):  # else the guard tells whom it has refused
+                    log.warning("terminal_handshake_failed endpoint=%s", self._endpoint)
+                self._peers.failed()
                 self._reopen_later()
+            case zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+                self._peers.failed()
             case _:
                 log.debug("terminal_monitor event=%d", event)
 
     def _reopen_later(self) -> None:
         """Open a new socket soon, unless it only listens: a stranger came to it then."""
-        listens = self._endpoint.startswith("tcp://*")
-        if self._reopening is None and self._loop is not None and not listens:
+        if self._reopening is None and self._loop is not None and not listens(self._endpoint):
             self._reopening = self._loop.call_later(REOPEN_AFTER_S, self.reconnect)
 
     def _judge_link(self) -> None:
         """Accept exactly one terminal: a DEALER would hand frames to several in turn."""
-        if self._peers > 1:
-            log.error("terminals_connected count=%d endpoint=%s", self._peers, self._endpoint)
-        self._set_link(self._peers == 1 and self._shook_hands)
+        if self._peers.is_unclear:
+            log.warning("terminal_link_unclear endpoint=%s", self._endpoint)
+            self.reconnect()
+            return
+        if self._peers.count > 1:
+            log.error("terminals_connected count=%d endpoint=%s", self._peers.count, self._endpoint)
+        self._set_link(self._peers.is_one)
 
     def _set_link(self, linked: bool) -> None:
         if linked and self._reopening is not None:
@@ -204,10 +239,16 @@ MessageHandler = Callable[[list[tuple[bytes, bytes]]], None]
 
 
 class ZmqFeed:
-    """A SUB socket: everything that the terminal publishes, in batches."""
+    """A SUB socket: everything that the terminal publishes, in batches.
 
-    def __init__(self, endpoint: str) -> None:
+    Args:
+        curve: Keys, where the connection is encrypted.
+    """
+
+    def __init__(self, endpoint: str, curve: Curve | None = None) -> None:
         self._endpoint = endpoint
+        self._curve = curve
+        self._guard: Guard | None = None
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._socket: zmq.Socket[bytes] | None = None
 
@@ -219,6 +260,7 @@ class ZmqFeed:
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
         socket.setsockopt(zmq.MAXMSGSIZE, MAX_REPLY_BYTES)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_WITHIN_MS)
         socket.setsockopt(zmq.HEARTBEAT_IVL, 1000)
         socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 3000)
         socket.setsockopt(zmq.RECONNECT_IVL, 100)
@@ -227,7 +269,8 @@ class ZmqFeed:
         self._socket = socket
         self._loop.add_reader(socket, self._drain)
         self._loop.call_soon(self._drain)
-        _attach(socket, self._endpoint)
+        self._guard = _guard(self._context, self._endpoint, self._curve)
+        _attach(socket, self._endpoint, self._curve)
 
     def close(self) -> None:
         """Stop listening."""
@@ -235,6 +278,8 @@ class ZmqFeed:
             self._loop.remove_reader(self._socket)
             self._socket.close(0)
             self._socket = None
+        if self._guard is not None:
+            self._guard.stop()
         self._context.term()
 
     def _drain(self) -> None:

@@ -862,19 +862,29 @@ def test_curve_keeps_strangers_out(
         assert not stranger._socket.poll(100)
 
 
+@pytest.mark.parametrize("is_encrypted", [True, False], ids=["curve", "plain"])
 def test_it_connects_to_a_gateway_that_binds(
-    programs: dict[str, Path], server: BrokerServer, tmp_path: Path
+    programs: dict[str, Path], server: BrokerServer, tmp_path: Path, is_encrypted: bool
 ) -> None:
-    """The trading computer then opens no port."""
+    """The trading computer then opens no port; with keys each side knows the other."""
     context = zmq.Context()
     socket = context.socket(zmq.DEALER)
     socket.linger = 0
+    inputs: dict[str, Any] = {"ConnectsOut": True}
+    if is_encrypted:
+        (public, secret), (own_public, own_secret) = zmq.curve_keypair(), zmq.curve_keypair()
+        socket.curve_server, socket.curve_secretkey = True, secret
+        inputs |= {
+            "CurveServerKey": public.decode(),
+            "CurvePublicKey": own_public.decode(),
+            "CurveSecretKey": own_secret.decode(),
+        }
     port = socket.bind_to_random_port("tcp://127.0.0.1")
     expert = HostedExpert(
         programs["GatewayCommands"],
         server,
         tmp_path,
-        {"ConnectsOut": True},
+        inputs,
         endpoint=f"tcp://127.0.0.1:{port}",
     )
     try:
@@ -886,6 +896,26 @@ def test_it_connects_to_a_gateway_that_binds(
     finally:
         socket.close()
         context.term()
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"CurveSecretKey": "short"},
+        {"CurveSecretKey": "s" * 40, "ConnectsOut": True},
+        {"CurveSecretKey": "s" * 40, "CurveServerKey": "p" * 40},
+        {"CurvePublicKey": "p" * 40, "CurveServerKey": "p" * 40, "ConnectsOut": True},
+    ],
+    ids=["short", "connects without the gateway's", "binds with one more", "no secret"],
+)
+def test_keys_that_do_not_fit_stop_it(
+    programs: dict[str, Path], server: BrokerServer, tmp_path: Path, inputs: dict[str, Any]
+) -> None:
+    """It does not run unencrypted where encryption was meant."""
+    expert = HostedExpert(programs["GatewayCommands"], server, tmp_path, inputs)
+    with pytest.raises(RuntimeError, match="the Curve keys have 40 characters each"), expert:
+        pass
+    expert.kill()
 
 
 def test_it_ends_when_it_is_removed(commands: HostedExpert, gateway: BridgeClient) -> None:

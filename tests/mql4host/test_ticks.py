@@ -302,20 +302,30 @@ def test_a_thousand_symbols_at_once_lose_nothing(programs: dict[str, Path], tmp_
     assert took_s < 5  # unoptimised, with sanitizers; see docs/mql4.md for the figure
 
 
+@pytest.mark.parametrize("is_encrypted", [True, False], ids=["curve", "plain"])
 def test_it_connects_to_a_gateway_that_binds(
-    programs: dict[str, Path], server: BrokerServer, tmp_path: Path
+    programs: dict[str, Path], server: BrokerServer, tmp_path: Path, is_encrypted: bool
 ) -> None:
     """The trading computer then opens no port, and the snapshot comes as before."""
     context = zmq.Context()
     socket = context.socket(zmq.SUB)
     socket.linger = 0
     socket.subscribe("")
+    inputs: dict[str, Any] = {"ConnectsOut": True}
+    if is_encrypted:
+        (public, secret), (own_public, own_secret) = zmq.curve_keypair(), zmq.curve_keypair()
+        socket.curve_server, socket.curve_secretkey = True, secret
+        inputs |= {
+            "CurveServerKey": public.decode(),
+            "CurvePublicKey": own_public.decode(),
+            "CurveSecretKey": own_secret.decode(),
+        }
     port = socket.bind_to_random_port("tcp://127.0.0.1")
     expert = HostedExpert(
         programs["GatewayTicks"],
         server,
         tmp_path,
-        {"ConnectsOut": True},
+        inputs,
         endpoint=f"tcp://127.0.0.1:{port}",
     )
     try:

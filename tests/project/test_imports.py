@@ -26,6 +26,7 @@ FOUNDATION = frozenset(
 )
 CATALOGUE = frozenset({"gateway.core", "gateway.errors", "gateway.mt4_enums"})
 BODIES = frozenset({"gateway.subjects", "gateway.envelope"})  # what gateway and clients share
+LOGIN = frozenset({"gateway.nats_connection", "gateway.nats_login"})
 EDGES = frozenset(
     {"gateway.bus", "gateway.jobs", "gateway.journal", "gateway.metrics", "gateway.terminal"}
 )
@@ -51,13 +52,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     | {"gateway.events", "gateway.policy", "gateway.screening", "gateway.symbols"},
     "gateway.subjects": frozenset(),
     "gateway.envelope": frozenset({"gateway.core", "gateway.errors"}),
-    "gateway.bus": FOUNDATION | BODIES | {"gateway.metrics", "gateway.nats_login"},
+    "gateway.acl": FOUNDATION | {"gateway.subjects"},
+    "gateway.bus": FOUNDATION | BODIES | LOGIN | {"gateway.metrics"},
     "gateway.journal": FOUNDATION | BODIES | {"gateway.metrics", "gateway.policy"},
     "gateway.jobs": FOUNDATION | BODIES | {"gateway.metrics", "gateway.journal"},
     "gateway.metrics": FOUNDATION,
     "gateway.status": FOUNDATION | {"gateway.metrics"},
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
-    "gateway.client": FOUNDATION | BODIES,
+    "gateway.client": FOUNDATION | BODIES | LOGIN,
     "gateway.audit": FOUNDATION | BODIES,
     "gateway.schemas": FOUNDATION | BODIES | {"gateway.tick"},
     "gateway.asyncapi": FOUNDATION | BODIES | {"gateway.schemas"},
@@ -75,19 +77,26 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         "gateway.commands",
         "gateway.events",
         "gateway.policy_reload",
+        "gateway.front_door",
         "gateway.replies",
         "gateway.status",
         "gateway.ticks",
     },
+    "gateway.existing_server": FOUNDATION | {"gateway.envelope"},
+    "gateway.front_door": FOUNDATION
+    | {"gateway.envelope", "gateway.existing_server", "gateway.terminal"},
+    "gateway.keys": frozenset({"gateway.errors", "gateway.terminal"}),
     "gateway.cli": ANYTHING,
     "gateway.send_words": frozenset({"gateway.actions", "gateway.core"}),
     "gateway.completion": frozenset({"gateway.actions", "gateway.fields", "gateway.mt4_enums"}),
     "gateway.demo": ANYTHING,
     "gateway.doctor": ANYTHING,
     "gateway.explain": FOUNDATION | BODIES | {"gateway.journal"},
+    "gateway.testing": ANYTHING,
     "gateway.terminal_check": frozenset({"gateway.client", "gateway.core", "gateway.doctor"}),
     "gateway.demo_view": frozenset({"gateway.demo"}),
     "gateway.nats_login": frozenset({"gateway.config", "gateway.errors"}),
+    "gateway.nats_connection": frozenset({"gateway.nats_login"}),
     "gateway.logs": frozenset({"gateway.config", "gateway.envelope"}),
     "gateway.__main__": frozenset({"gateway.cli"}),
     "gateway": frozenset(),
@@ -106,10 +115,11 @@ LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
         "gateway/explain.py",
         "gateway/jobs.py",
         "gateway/journal/*",
+        "gateway/nats_connection.py",
     ),
     "prometheus_client": ("gateway/metrics.py",),
     "rich": ("gateway/cli*", "gateway/demo*"),
-    "zmq": ("gateway/sim/*", "gateway/terminal/*"),
+    "zmq": ("gateway/front_door.py", "gateway/sim/*", "gateway/terminal/*"),
 }
 
 # Time, chance and input are arguments in the core; these would bring them in by the back door.

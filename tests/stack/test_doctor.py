@@ -1,5 +1,7 @@
 """The doctor names what is wrong and what to do."""
 
+from pathlib import Path
+
 from gateway.config import Config
 from gateway.doctor import Finding, examine
 from tests.support.nats_server import NatsServer
@@ -29,6 +31,25 @@ async def test_existing_server_is_named_with_its_limits(nats_server: NatsServer)
         found = await findings(stack.app.config)
 
         assert any("weaker promises" in f.what and f.level == "warning" for f in found)
+
+
+async def test_refused_login_is_named_with_a_cure(tmp_path: Path) -> None:
+    """It is told from a server that is not there, and the secret is not shown."""
+    file = tmp_path / "nats.conf"
+    file.write_text("authorization { user: gateway, password: right }", encoding="utf-8")
+    server = NatsServer(tmp_path, "-c", str(file), jetstream=False)
+    server.start()
+    try:
+        nats = {"servers": (server.url,), "user": "gateway", "password": "mistyped"}
+        terminal = {"request_endpoint": f"tcp://127.0.0.1:{free_port()}"}
+        config = Config.model_validate({"nats": nats, "terminal": terminal})
+        refused, *_ = [one for one in await findings(config) if one.level == "failed"]
+    finally:
+        server.stop()
+
+    assert "refuses the login as user 'gateway'" in refused.what
+    assert "nats" in refused.cure
+    assert "mistyped" not in refused.what
 
 
 async def test_missing_links_are_named_with_a_cure() -> None:

@@ -8,9 +8,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import re
 import signal
 import socket
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -381,19 +384,20 @@ async def test_refused_password_after_a_restart_is_tried_for_ever(
     assert not was_closed
 
 
-async def test_gateway_whose_client_was_closed_for_good_exits_with_3(
-    guarded_server: GuardedServer,
+async def test_gateway_whose_login_is_refused_says_so_and_goes_on(
+    guarded_server: GuardedServer, tmp_path: Path
 ) -> None:
-    """Alive and deaf is the worst state: better to end, say why, and be started again."""
-    port = free_port()
+    """At its start and later: it serves as soon as the right secret is in its file."""
+    terminal, http = free_port(), free_port()
+    secret = tmp_path / "password"
+    secret.write_text("mistyped\n")
     environment = {
         "MT4GW_NATS__SERVERS": guarded_server.url,
         "MT4GW_NATS__USER": "gateway",
-        "MT4GW_NATS__PASSWORD": "old",
-        "MT4GW_NATS__ROUND_TRIP_TIMEOUT_S": "0.5",
-        "MT4GW_TERMINAL__REQUEST_ENDPOINT": f"tcp://127.0.0.1:{port}",
-        "MT4GW_TERMINAL__TICK_ENDPOINT": f"tcp://127.0.0.1:{port}",
-        "MT4GW_HTTP__ADDRESS": "127.0.0.1:0",
+        "MT4GW_NATS__PASSWORD_FILE": str(secret),
+        "MT4GW_TERMINAL__REQUEST_ENDPOINT": f"tcp://127.0.0.1:{terminal}",
+        "MT4GW_TERMINAL__TICK_ENDPOINT": f"tcp://127.0.0.1:{terminal}",
+        "MT4GW_HTTP__ADDRESS": f"127.0.0.1:{http}",
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -402,19 +406,45 @@ async def test_gateway_whose_client_was_closed_for_good_exits_with_3(
         stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
+    said = b""
+
+    async def until(words: bytes) -> None:
+        nonlocal said
+        assert process.stderr is not None
+        while words not in (line := await process.stderr.readline()):
+            assert line, said
+            said += line
+
+    def ready() -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{http}/readyz") as page:
+                return page.status, page.read().decode()
+        except urllib.error.HTTPError as exc:
+            with exc:
+                return exc.code, exc.read().decode()
+
     try:
         async with asyncio.timeout(20):
-            while b"gateway_serving" not in await process.stderr.readline():
-                assert process.returncode is None
+            await until(b"NATS refuses the login as user 'gateway'")
+            at_first = await asyncio.to_thread(ready)
+            secret.write_text("old\n")
+            await until(b"gateway_serving")
+            at_last = await asyncio.to_thread(ready)
             guarded_server.set_password("new")
             guarded_server.reload()
-            _, said = await process.communicate()
+            await until(b"NATS refuses the login as user 'gateway'")
+            secret.write_text("new\n")
+            await until(b"nats_reconnected")
+            process.terminate()
+            _, rest = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
 
-    assert 3 == process.returncode
-    assert b"closed for good: AuthorizationError" in said
-    assert b"Traceback" not in said
-    assert b"old" not in said
+    assert 503 == at_first[0]
+    assert "refuses the login as user 'gateway'" in at_first[1]
+    assert 200 == at_last[0]
+    assert 0 == process.returncode
+    assert b"Traceback" not in said + rest
+    assert not re.search(rb"mistyped|\bold\b|\bnew\b", said + rest)

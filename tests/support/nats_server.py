@@ -61,6 +61,10 @@ class NatsServer:
         self.stop()
         self.start()
 
+    def reload(self) -> None:
+        """Have the server read its configuration again, in its own time."""
+        self._running().send_signal(signal.SIGHUP)
+
     def pause(self) -> None:
         """Freeze the server: connections stay open and nothing answers."""
         process = self._running()

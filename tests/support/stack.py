@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -52,6 +52,7 @@ class Stack:
     Args:
         nats_url: A running server.
         sim: How the terminal is made; `Stack.terminal` is it.
+        client_options: How the client logs in.
         sections: Configuration beside the endpoints; trading is on, timeouts are short.
     """
 
@@ -60,9 +61,11 @@ class Stack:
         nats_url: str,
         sim: SimOptions = QUIET,
         quotes: QuoteSource | None = None,
+        client_options: Mapping[str, Any] | None = None,
         **sections: dict[str, Any],
     ) -> None:
         self.nats_url = nats_url
+        self._client_options = {"client": "tester", **(client_options or {})}
         self._sim = sim
         self._quotes = quotes
         self._sections = sections
@@ -74,7 +77,7 @@ class Stack:
         await eventually(lambda: self.is_ready or self.running.done())
         if self.running.done():
             await self.running
-        self.client = await Mt4Client.connect(self.nats_url, client="tester")
+        self.client = await Mt4Client.connect(self.nats_url, **self._client_options)
         self._followers: list[asyncio.Task[None]] = []
         return self
 

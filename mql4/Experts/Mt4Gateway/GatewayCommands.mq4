@@ -25,7 +25,9 @@ input int                MaxOpenOrders = 0;                   // Most open and p
 input double             MaxOpenLots = 0;                     // Most lots of open and pending orders; 0: no limit
 input int                MaxWaitMs = 5000;                    // Longest wait for history that is not loaded
 input int                TimerMs = 5;                         // How often requests are looked for
-input string             CurveSecretKey = "";                 // Z85, 40 characters; empty: no encryption
+input string             CurveSecretKey = "";                 // Our secret key, 40 characters; empty: no encryption
+input string             CurvePublicKey = "";                 // Our public key; with ConnectsOut only
+input string             CurveServerKey = "";                 // The gateway's public key; with ConnectsOut only
 
 #define REQUESTS_PER_EVENT 64
 #define BUFFER_BYTES 65600
@@ -73,8 +75,8 @@ int OnInit()
 bool AreInputsGood()
   {
    string wrong = "";
-   if(StringLen(CurveSecretKey) != 0 && StringLen(CurveSecretKey) != 40)
-      wrong = "CurveSecretKey has not 40 characters";
+   if(!AreCurveKeysGood(CurveSecretKey, CurvePublicKey, CurveServerKey, ConnectsOut))
+      wrong = "the Curve keys have 40 characters each; with ConnectsOut all three are needed, else CurveSecretKey alone";
    if(TimerMs < 1 || LedgerKeepDays < 7 || LedgerMaxCommands < 100 || LedgerMaxMegabytes < 1 || LedgerMaxMegabytes > 1024)
       wrong = "TimerMs is below 1, LedgerKeepDays below 7, LedgerMaxCommands below 100, or LedgerMaxMegabytes outside 1 to 1024";
    if(MaxLotsPerOrder < 0 || MaxOpenOrders < 0 || MaxOpenLots < 0)
@@ -113,7 +115,7 @@ void BindCommands()
    bool is_bound = commands.Open(ZMQ_REP) && commands.Set64(ZMQ_MAXMSGSIZE, MAX_FRAME_BYTES);
    is_bound = is_bound && commands.Set(ZMQ_HEARTBEAT_IVL, 5000) && commands.Set(ZMQ_HEARTBEAT_TIMEOUT, 15000);
    if(is_bound && CurveSecretKey != "")
-      is_bound = commands.SetCurveServer(CurveSecretKey);
+      is_bound = commands.SetCurve(CurveSecretKey, CurvePublicKey, CurveServerKey, ConnectsOut);
    is_bound = is_bound && commands.Attach(Endpoint, ConnectsOut);
    if(is_bound)
       LogInfo("listening endpoint=" + Endpoint + " session=" + SessionName(session_number));

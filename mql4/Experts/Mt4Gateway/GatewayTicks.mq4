@@ -19,7 +19,9 @@ input string Endpoint = "tcp://127.0.0.1:28283";  // Where ticks are published; 
 input bool   ConnectsOut = false;                 // Connect to Endpoint (a gateway that binds) instead of binding
 input int    TimerMs = 20;                        // How often the other symbols are looked at
 input int    HighWaterMark = 100000;              // Messages kept for a slow reader; at least 10000
-input string CurveSecretKey = "";                 // Z85, 40 characters; empty: no encryption
+input string CurveSecretKey = "";                 // Our secret key, 40 characters; empty: no encryption
+input string CurvePublicKey = "";                 // Our public key; with ConnectsOut only
+input string CurveServerKey = "";                 // The gateway's public key; with ConnectsOut only
 
 #define HEARTBEAT_MS 1000
 #define SYMBOLS_MS 1000
@@ -43,9 +45,9 @@ bool          was_connected = false;
 
 int OnInit()
   {
-   if(HighWaterMark < 10000 || TimerMs < 1 || (CurveSecretKey != "" && StringLen(CurveSecretKey) != 40))
+   if(HighWaterMark < 10000 || TimerMs < 1 || !AreCurveKeysGood(CurveSecretKey, CurvePublicKey, CurveServerKey, ConnectsOut))
      {
-      LogError("bad_inputs reason=\"HighWaterMark is below 10000, TimerMs below 1, or CurveSecretKey has not 40 characters\"");
+      LogError("bad_inputs reason=\"HighWaterMark is below 10000, TimerMs below 1, or the Curve keys have not 40 characters each (with ConnectsOut all three, else CurveSecretKey alone)\"");
       return(INIT_PARAMETERS_INCORRECT);
      }
    chart_symbol = Symbol();
@@ -72,7 +74,7 @@ void BindPublisher()
    bind_tried_ms = ClockMs();
    bool is_bound = publisher.Open(ZMQ_XPUB) && publisher.Set(ZMQ_SNDHWM, HighWaterMark) && publisher.Set(ZMQ_XPUB_VERBOSE, 1);
    if(is_bound && CurveSecretKey != "")
-      is_bound = publisher.SetCurveServer(CurveSecretKey);
+      is_bound = publisher.SetCurve(CurveSecretKey, CurvePublicKey, CurveServerKey, ConnectsOut);
    is_bound = is_bound && publisher.Attach(Endpoint, ConnectsOut);
    if(!is_bound)
      {

@@ -29,7 +29,9 @@ int zmq_errno();
 #define ZMQ_RCVHWM 24
 #define ZMQ_XPUB_VERBOSE 40
 #define ZMQ_CURVE_SERVER 47
+#define ZMQ_CURVE_PUBLICKEY 48
 #define ZMQ_CURVE_SECRETKEY 49
+#define ZMQ_CURVE_SERVERKEY 50
 #define ZMQ_HEARTBEAT_IVL 75
 #define ZMQ_HEARTBEAT_TIMEOUT 77
 
@@ -57,7 +59,8 @@ public:
    bool              Set(int option, int value);
    bool              Set64(int option, long value);
    bool              Attach(string endpoint, bool is_client);
-   bool              SetCurveServer(string secret_key);
+   bool              SetCurve(string secret_key, string public_key, string server_key, bool is_client);
+   bool              SetKey(int option, string key);
    int               Receive(uchar &buffer[], int size);
    bool              HasMore();
    bool              Send(const uchar &bytes[], int length, int flags);
@@ -102,14 +105,31 @@ bool ZmqSocket::Set64(int option, long value)
    return(zmq_setsockopt(handle, option, bytes, 8) == 0);
   }
 
+// Encrypt. Who connects proves itself with both its keys and checks the gateway's; who is connected
+// to has only its own secret key, and takes whoever knows its public one.
+bool ZmqSocket::SetCurve(string secret_key, string public_key, string server_key, bool is_client)
+  {
+   if(!SetKey(ZMQ_CURVE_SECRETKEY, secret_key))
+      return(false);
+   if(!is_client)
+      return(Set(ZMQ_CURVE_SERVER, 1));
+   return(SetKey(ZMQ_CURVE_PUBLICKEY, public_key) && SetKey(ZMQ_CURVE_SERVERKEY, server_key));
+  }
+
 // The 40 characters of a Z85 key; libzmq takes them with their terminating zero.
-bool ZmqSocket::SetCurveServer(string secret_key)
+bool ZmqSocket::SetKey(int option, string key)
   {
    uchar bytes[];
-   AsciiBytes(secret_key, bytes);
-   if(StringLen(secret_key) != 40 || !Set(ZMQ_CURVE_SERVER, 1))
-      return(false);
-   return(zmq_setsockopt(handle, ZMQ_CURVE_SECRETKEY, bytes, 41) == 0);
+   AsciiBytes(key, bytes);
+   return(StringLen(key) == 40 && zmq_setsockopt(handle, option, bytes, 41) == 0);
+  }
+
+// Are the inputs for encryption all there, or none of them?
+bool AreCurveKeysGood(string secret_key, string public_key, string server_key, bool is_client)
+  {
+   int wanted = (secret_key == "") ? 0 : 40;
+   int of_client = is_client ? wanted : 0;
+   return(StringLen(secret_key) == wanted && StringLen(public_key) == of_client && StringLen(server_key) == of_client);
   }
 
 // Bind, or connect to a gateway that binds.

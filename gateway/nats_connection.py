@@ -1,0 +1,121 @@
+"""nats-py's client with the three differences that a login needs.
+
+* What a server complains of never closes it for good: it connects again, for the secret may be
+  another by then. Both nats-py and the servers end a connection whose user was changed.
+* Secrets and certificates are read anew for every connection (`Login`), so files can be replaced.
+* Where TLS is configured, nothing is said to a server that offers none: nats-py would log in
+  unencrypted, and somebody in between could read the password.
+
+Shown with real servers in tests/bus/test_login.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+from nats.aio.client import Client
+from nats.aio.client import Srv as Server
+from nats.aio.transport import Transport
+from nats.errors import Error as NatsError
+
+from gateway.nats_login import Login
+
+_CONNECT = b"CONNECT "
+_DENIAL = re.compile(
+    r'permissions violation for (publish|subscription) to "([^"]*)"', re.IGNORECASE
+)
+_REFUSAL = re.compile(r"authorization|authentication", re.IGNORECASE)
+
+
+CLOSED_WITHIN_S = 1.0
+
+
+async def _wait_closed(transport: Transport) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(CLOSED_WITHIN_S):
+            await type(transport).wait_closed(transport)  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A right that the server says this user does not have.
+
+    Attributes:
+        subject: As nats-py gives it, in lower case.
+    """
+
+    what: Literal["publish", "subscription"]
+    subject: str
+
+
+def denial_in(exc: Exception) -> Denial | None:
+    """Read which right is missing; None when the error is of another kind."""
+    match = _DENIAL.search(str(exc))
+    if match is None:
+        return None
+    what: Literal["publish", "subscription"] = (
+        "publish" if match[1].lower() == "publish" else "subscription"
+    )
+    return Denial(what, match[2].lower())
+
+
+def is_refusal(exc: Exception) -> bool:
+    """Tell whether the server has refused the login, or has ended its validity."""
+    return isinstance(exc, NatsError) and _REFUSAL.search(str(exc)) is not None
+
+
+class Connection(Client):
+    """A connection to NATS that outlives its secrets.
+
+    Args:
+        login: Who we are; None leaves that to the options of `connect`.
+    """
+
+    def __init__(self, login: Login | None = None) -> None:
+        super().__init__()
+        self._login = login
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """Return the certificates as their files are now."""
+        ours = self._login.tls() if self._login is not None else None
+        return ours or super().ssl_context
+
+    async def _connect_to_server(self, s: Server) -> None:
+        """Connect, on a transport that can be left again.
+
+        nats-py leaves a refused one open, and waits for ever for one whose certificate is wrong.
+        """
+        if self._transport is not None:
+            self._transport.close()  # type: ignore[no-untyped-call] # of nats-py
+        await super()._connect_to_server(s)
+        transport = self._transport
+        assert transport is not None
+        transport.wait_closed = partial(_wait_closed, transport)  # type: ignore[method-assign]
+
+    def _connect_command(self) -> bytes:
+        """Add who we are to what nats-py says of itself at the beginning of a connection."""
+        if self._login is None:
+            return super()._connect_command()
+        if self._login.wants_tls and not self._server_info.get("tls_required"):
+            raise NatsError("nats: TLS is configured, and the server offers none: not logged in")
+        try:
+            ours = self._login.fields(self._server_info.get("nonce"))
+        except ValueError as exc:
+            raise NatsError(f"nats: the login cannot be read: {exc}") from exc
+        said = json.loads(super()._connect_command().removeprefix(_CONNECT))
+        return _CONNECT + json.dumps(said | ours).encode() + b"\r\n"
+
+    async def _process_err(self, err_msg: str) -> None:
+        """Connect again after whatever the server complains of, but a missing right."""
+        complaint = NatsError(f"nats: {err_msg}")
+        await self._error_cb(complaint)
+        if denial_in(complaint) is None:
+            await self._process_op_err(complaint)
