@@ -69,6 +69,18 @@ Control = Callable[[str, dict[str, Json]], Awaitable[dict[str, Json]]]
 """Does what an operator's verb says and tells how things are then."""
 
 
+class _Client(Client):
+    """nats-py's client; a message with malformed headers does not end its reading."""
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        """Read headers; what is none is left out, as nats-py does where it notices."""
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, ValueError) as exc:
+            log.warning("headers_malformed bytes=%d cause=%r", len(headers), exc)
+            return None
+
+
 class Bus:
     """The connection to NATS, and everything that crosses it.
 
@@ -83,7 +95,7 @@ class Bus:
         self._last_error_at_s = 0.0
         self._config = config
         self._metrics = metrics
-        self.client = Client()
+        self.client: Client = _Client()
         self.encoding = Encoding.MSGPACK if config.bus.encoding == "msgpack" else Encoding.JSON
         self._inboxes = tuple(f"{prefix}." for prefix in config.bus.inbox_prefixes)
         self._tick_subjects: dict[str, str] = {}

@@ -48,8 +48,18 @@ FOR_EVER = "9999-01-01T00:00:00Z"
 
 REASON_HEADER = "Mt4-Reason"
 
+LONGEST_REASON = 2000
+"""JetStream stores no message with more than 64 KiB of headers."""
+
+OF_THE_QUEUE = "nats-"
+"""Headers that begin like this were conditions of the job's own stream; it met them there."""
+
 AcceptWish = Callable[[Wish], Awaitable[None]]
 ReadJob = Callable[[Msg, int, float, Callable[[Result], Awaitable[None]]], Wish]
+
+
+def _is_kept(header: str) -> bool:
+    return not header.lower().startswith(OF_THE_QUEUE)
 
 
 @contextmanager
@@ -158,9 +168,9 @@ class Jobs:
             timeout=FETCH_S + TIMEOUT_S,
             old_style=True,  # a job comes under its own subject, which the shared inbox drops
         )
-        status = (reply.headers or {}).get("Status")
-        if status is None:
+        if reply.reply:  # where a job is acknowledged; what the server itself says has none
             return reply
+        status = (reply.headers or {}).get("Status")
         if status == NO_MESSAGES:
             self._metrics.jobs_pending(0)
         else:
@@ -206,7 +216,9 @@ class Jobs:
         """Keep a job that can never be taken, with the reason."""
         _, client, action = job.subject.rsplit(".", 2)
         reason = name.lower() if name.lower() in get_args(DeadLetterReason) else "other"
-        headers = dict(job.headers or {}) | {REASON_HEADER: f"{name}: {' '.join(message.split())}"}
+        why = f"{name}: {' '.join(message.split())}"
+        headers = {key: value for key, value in (job.headers or {}).items() if _is_kept(key)}
+        headers[REASON_HEADER] = why if len(why) <= LONGEST_REASON else f"{why[:LONGEST_REASON]}..."
         await self._jetstream().publish(
             self._subjects.dead(client, action), job.data, headers=headers
         )

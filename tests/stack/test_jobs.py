@@ -94,6 +94,50 @@ async def test_job_that_cannot_be_taken_is_put_aside_with_the_reason(
         assert 1.0 == stack.metric("dead_letters_total", reason="forbidden")
 
 
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ({"lots": "many"}, {"Nats-Expected-Stream": "mt4_demo_jobs", "Mine": "kept"}),
+        ({f"unknown{number}": 1 for number in range(3000)}, {"Mine": "kept"}),
+        ({"lots": "many"}, {"Status": "408", "Mine": "kept"}),
+    ],
+    ids=["condition", "long-reason", "status"],
+)
+async def test_job_that_cannot_be_taken_holds_up_no_other(
+    nats_server: NatsServer, body: dict[str, Any], headers: dict[str, str]
+) -> None:
+    """Whatever it looks like, it is put aside, with its client's own headers."""
+    async with Stack(nats_server.url) as stack:
+        subject, bad = "mt4.demo.job.tester.DO_ORDER_SEND", json.dumps(body).encode()
+        await stack.client.connection.request(subject, bad, timeout=2, headers=headers)
+        result = await stack.client.job("DO_ORDER_SEND", BUY, timeout_s=5.0)
+        await until_empty(stack)
+        jetstream = stack.client.connection.jetstream()
+        letter = await jetstream.get_last_msg("mt4_demo_dead", subject.replace("job", "dead"))
+
+        assert result.succeeded
+        assert bad == letter.data
+        assert "kept" == (letter.headers or {})["Mine"]
+        assert (letter.headers or {})["Mt4-Reason"].startswith("INVALID: ")
+
+
+@pytest.mark.parametrize("kind", ["job", "trade"])
+async def test_malformed_headers_end_no_connection(nats_server: NatsServer, kind: str) -> None:
+    """nats-py stops reading at them, and a job comes again; neither NATS nor it refuses them."""
+    async with Stack(nats_server.url) as stack:
+        reader, writer = await asyncio.open_connection("127.0.0.1", nats_server.port)
+        await reader.readline()
+        subject = f"mt4.demo.{kind}.tester.DO_ORDER_SEND".encode()
+        writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
+        writer.write(b"HPUB %s 7 9\r\nFOO\r\n\r\n{}\r\nPING\r\n" % subject)
+        assert b"PONG\r\n" == await reader.readline()
+        writer.close()
+        result = await stack.client.job("DO_ORDER_SEND", BUY, timeout_s=5.0)
+
+        assert result.succeeded
+        assert 0.0 == stack.metric("nats_reconnects_total")
+
+
 async def test_job_that_waited_past_its_deadline_expires(own_nats_server: NatsServer) -> None:
     """No gateway was there; the next one tells that it is too late, and sends nothing."""
     async with Stack(own_nats_server.url) as stack:
