@@ -138,6 +138,20 @@ async def test_malformed_headers_end_no_connection(nats_server: NatsServer, kind
         assert 0.0 == stack.metric("nats_reconnects_total")
 
 
+async def test_job_is_not_told_the_result_of_another_under_its_id(
+    nats_server: NatsServer,
+) -> None:
+    """It waits, and the id has a result: of another wish, which is not taken for its own."""
+    async with Stack(nats_server.url) as stack:
+        await stack.client.job("DO_ORDER_SEND", BUY, id_="used")
+        await stack.client.control("halt")
+        other = BUY | {"lots": 0.7}
+        result = await stack.client.job("DO_ORDER_SEND", other, id_="used", timeout_s=0.3)
+        await stack.client.control("resume")
+
+        assert "ID_CONFLICT" == (result.error or {})["name"]
+
+
 async def test_job_that_waited_past_its_deadline_expires(own_nats_server: NatsServer) -> None:
     """No gateway was there; the next one tells that it is too late, and sends nothing."""
     async with Stack(own_nats_server.url) as stack:
