@@ -249,6 +249,30 @@ async def test_unknown_trade_is_proved_by_a_second_look(nats_server: NatsServer)
         assert 1 == len(stack.terminal.truth.executions("tester/doubt"))
 
 
+async def test_second_look_that_waits_for_its_turn_disturbs_no_step_down(
+    nats_server: NatsServer,
+) -> None:
+    """It is no command of anybody's: nobody is told that it was denied, and nothing breaks."""
+    terminal = {"give_up_s": 0.3, "watch_interval_s": 0.2}
+    async with Stack(nats_server.url, QUIET, terminal=terminal) as stack:
+        for lost in ("DO_ORDER_SEND", "RESOLVE"):
+            stack.terminal.faults.add_spec(f"drop:{lost}:always")
+        await stack.buy(id_="doubt", timeout_s=5.0)
+        stack.background(stack.terminal.freeze(2.0))
+        stack.background(_read(stack))
+        await eventually(lambda: stack.metric("queue_depth", lane="poll"))
+        await stack.client.control("stepdown")
+        with pytest.raises(StartOver):
+            await stack.running
+
+        assert not stack.metric("commands_total", action="DO_ORDER_SEND", outcome="denied")
+
+
+async def _read(stack: Stack) -> None:
+    """Read something."""
+    await stack.client.query("GET_ACCOUNT_INFO")
+
+
 async def test_journal_is_only_verified_where_it_must_not_be_made(
     nats_server: NatsServer,
 ) -> None:
