@@ -251,6 +251,7 @@ class App:
         while True:
             cancellation.heed()
             await asyncio.sleep(JOURNAL_RETRY_S)
+            self.journal.heed_the_fence()
             with suppress(JournalAway):  # tried again; nothing is sent meanwhile
                 if self.journal.went_back is not None and self.journal.halted is None:
                     await self._control("halt", {"reason": self.journal.went_back})

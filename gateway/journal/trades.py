@@ -175,6 +175,7 @@ class JetStreamJournal:
         self._told = 0
         self._is_away = False
         self._fence: dict[str, str] | None = None
+        self._replaced: Fenced | None = None
         self._stored: set[CommandId] = set()
         self._lately: OrderedDict[CommandId, Entry] = OrderedDict()
         self._unstored: set[str] = set()
@@ -394,8 +395,18 @@ class JetStreamJournal:
                 await self._records.write(subject, body, {**headers, **fence}, timeout_s)
         except Superseded as exc:
             self._fence = None
-            raise Fenced(f"term {self.term} is over: another gateway has taken over") from exc
+            self._replaced = Fenced(f"term {self.term} is over: another gateway has taken over")
+            raise self._replaced from exc
         self._metrics.journal_written(time.perf_counter() - started_s)
+
+    def heed_the_fence(self) -> None:
+        """Say again that the term is over, if that was said to a caller who could not act on it.
+
+        Raises:
+            Fenced: Another gateway has taken over.
+        """
+        if self._replaced is not None:
+            raise self._replaced
 
     # ---- halt ---------------------------------------------------------------------------
 

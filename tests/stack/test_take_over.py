@@ -336,6 +336,18 @@ async def test_deleted_journal_is_noticed(nats_server: NatsServer) -> None:
         assert "the journal's stream has been deleted" in repr(stack.running.exception())
 
 
+async def test_journal_that_was_emptied_is_noticed_by_a_halt(nats_server: NatsServer) -> None:
+    """An operator's request finds it out first; the gateway begins a new turn all the same."""
+    async with Stack(nats_server.url, **HA) as stack:
+        await stack.buy()
+        await stack.client.connection.jetstream().purge_stream("mt4j_demo")
+        with suppress(NoAnswer):
+            await stack.client.control("halt", timeout_s=0.5)
+        await eventually(stack.running.done)
+
+        assert "term 1 is over" in repr(stack.running.exception())
+
+
 async def test_journal_that_went_back_halts(nats_server: NatsServer) -> None:
     """The terminal's ledger was told of more; an operator decides, and then it may go on."""
     async with Stack(nats_server.url, **HA) as stack:
