@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from nats.js.api import StreamState
 
+from gateway.app import App, Role
 from gateway.client import NotStored, Outcome
 from tests.support.nats_server import NatsServer
 from tests.support.stack import QUIET, Stack, eventually
@@ -177,6 +178,51 @@ async def test_halted_jobs_wait_in_the_queue(nats_server: NatsServer) -> None:
 
         assert 1 == waiting
         assert 1 == len(stack.terminal.truth.executions("tester/patient"))
+
+
+async def _never(*_: object) -> None:
+    """Do nothing, as a gateway that has just died."""
+
+
+async def test_jobs_of_a_halt_that_is_over_wait_no_longer(nats_server: NatsServer) -> None:
+    """The gateway died between the two steps of `resume`; the next one sees what holds."""
+    async with Stack(nats_server.url) as stack:
+        await stack.client.control("halt")
+        stack.app.jobs.go_on = _never  # type: ignore[method-assign]
+        await stack.client.control("resume")
+        stack.app.stop()
+        await stack.running
+        second = App(stack.app.config)
+        running = asyncio.create_task(second.run())
+        await eventually(lambda: second.role is Role.ACTIVE)
+        result = await stack.client.job("DO_ORDER_SEND", BUY, timeout_s=5.0)
+        second.stop()
+        await running
+
+        assert result.succeeded
+
+
+async def test_halt_leaves_the_jobs_that_the_new_configuration_leaves(
+    nats_server: NatsServer,
+) -> None:
+    """It began when nothing was allowed; a restart allows closing."""
+    async with Stack(nats_server.url) as stack:
+        position = await stack.buy()
+        await stack.client.control("halt")
+        stack.app.stop()
+        await stack.running
+        policy = stack.app.config.policy.model_copy(update={"halt_allows_reducing": True})
+        second = App(stack.app.config.model_copy(update={"policy": policy}))
+        running = asyncio.create_task(second.run())
+        await eventually(lambda: second.role is Role.ACTIVE)
+        await stack.client.submit("DO_ORDER_SEND", BUY, id_="opening")
+        ticket = {"ticket": position.response["ticket"]}
+        closed = await stack.client.job("DO_ORDER_CLOSE", ticket, timeout_s=5.0)
+        second.stop()
+        await running
+
+        assert closed.succeeded
+        assert not stack.terminal.truth.executions("tester/opening")
 
 
 async def test_full_queue_refuses_the_publisher(nats_server: NatsServer) -> None:
