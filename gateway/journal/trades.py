@@ -269,6 +269,8 @@ class JetStreamJournal:
         if self._fence is None:
             raise JournalAway("this gateway has no journal now")
         if key not in self._stored:
+            if not self._holds_lease():
+                raise JournalAway("the lease has run out: another gateway may know more")
             return None
         entry = await self._fetch(key)
         if entry is None:

@@ -336,6 +336,18 @@ async def test_deleted_journal_is_noticed(nats_server: NatsServer) -> None:
         assert "the journal's stream has been deleted" in repr(stack.running.exception())
 
 
+async def test_gateway_without_the_lease_does_not_say_not_known(nats_server: NatsServer) -> None:
+    """Another may have finished the trade meanwhile; what is known here is true still."""
+    async with Stack(nats_server.url, ha={"lease_ttl_s": 60}) as stack:
+        await stack.buy(id_="known")
+        await stack.app.lease.release()
+        known = await stack.client.outcome_of("known")
+        with pytest.raises(NoAnswer):
+            await stack.client.outcome_of("other")
+
+        assert isinstance(known, CommandResult)
+
+
 async def test_journal_that_was_emptied_is_noticed_by_a_halt(nats_server: NatsServer) -> None:
     """An operator's request finds it out first; the gateway begins a new turn all the same."""
     async with Stack(nats_server.url, **HA) as stack:
