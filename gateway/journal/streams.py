@@ -2,7 +2,7 @@
 
 | Stream | Holds | Kept |
 |---|---|---|
-| `<prefix>j_<terminal>` | `sent`, `result`, `term`, `lease`, `halt` | as each message says |
+| `<prefix>j_<terminal>` | `sent`, `result`, `term`, `mark`, `lease`, `halt` | as each says |
 | `<prefix>_<terminal>_jobs` | durable trades, until they have a result | work queue |
 | `<prefix>_<terminal>_dead` | jobs that could not be taken, with the reason | retention |
 

@@ -171,7 +171,6 @@ class JetStreamJournal:
         self._writing = asyncio.Lock()
         self._kept_mark = 0
         self.went_back: str | None = None
-        self._forgiven = 0
         self._told = 0
         self._is_away = False
         self._fence: dict[str, str] | None = None
@@ -329,7 +328,7 @@ class JetStreamJournal:
             self._is_away = True
         else:
             self._is_away = False
-            self.mark = mark
+            self.mark = max(self.mark, mark)
         return not self._is_away
 
     async def finished(self, command: Command, result: Result) -> None:
@@ -423,10 +422,14 @@ class JetStreamJournal:
     async def resume(self) -> None:
         """Allow trading again, also with a journal that went back.
 
+        It counts on from what the ledger was told, so that the next loss shows again.
+
         Raises:
             JournalAway: It could not be stored, and does not hold.
         """
-        await self._write_halt({"forgiven": self._told})
+        self.mark = self._counted = max(self._counted, self._told)
+        await self.keep_mark()
+        await self._write_halt({})
         self.went_back = None
 
     async def _write_halt(self, halt: dict[str, Json]) -> None:
@@ -436,7 +439,6 @@ class JetStreamJournal:
     def _take_halt(self, halt: Mapping[str, Json]) -> None:
         is_halt = "reason" in halt
         self.halted = Halt(halt["reason"], parse_time(halt["at"])) if is_halt else None
-        self._forgiven = halt.get("forgiven", self._forgiven)
         self._metrics.is_halted(is_halt)
 
     # ---- a journal that went back in time -----------------------------------------------
@@ -456,7 +458,7 @@ class JetStreamJournal:
     def ledger_knows(self, mark: int) -> None:
         """Compare with what the terminal's ledger was told: it never forgets."""
         self._told = mark
-        if mark <= max(self.mark, self._forgiven) or self._fence is None:
+        if mark <= self.mark or self._fence is None:
             return
         self.went_back = (
             f"the journal went back in time: it knows of {self.mark} trades, and the terminal of "

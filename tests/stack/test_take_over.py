@@ -381,6 +381,35 @@ async def test_journal_that_went_back_halts(nats_server: NatsServer) -> None:
         assert resumed.succeeded
 
 
+async def test_journal_that_goes_back_again_halts_again(nats_server: NatsServer) -> None:
+    """A first loss that an operator has resumed after hides no second one."""
+    async with Stack(nats_server.url, **HA) as stack:
+        jetstream = stack.client.connection.jetstream()
+        for _ in range(5):
+            await stack.buy()
+        await jetstream.delete_stream("mt4j_demo")
+        await eventually(stack.running.done)
+        second = App(stack.app.config)
+        running = asyncio.create_task(second.run())
+        await eventually(lambda: second.journal.halted)
+        await stack.client.control("resume")
+        for _ in range(3):
+            await stack.buy()
+        second.stop()
+        await running
+        for lost in ("sent.>", "result.>"):
+            await jetstream.purge_stream("mt4j_demo", subject=f"mt4j.demo.{lost}")
+        await jetstream.purge_stream("mt4j_demo", subject="mt4j.demo.term")
+        third = App(stack.app.config)
+        running = asyncio.create_task(third.run())
+        await eventually(lambda: third.role is Role.ACTIVE and third.line.is_usable)
+        denied = await stack.buy()
+        third.stop()
+        await running
+
+        assert "knows of 5 trades, and the terminal of 8" in (denied.error or {})["message"]
+
+
 async def test_lease_that_the_server_keeps_for_ever_is_taken(nats_server: NatsServer) -> None:
     """As one did that was killed: its record stays, and nobody renews it."""
     async with Stack(nats_server.url, **HA) as stack:
