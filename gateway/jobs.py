@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import cast, get_args
 
 from nats.aio.client import Client
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 FETCH_S = 1.0
 """How long one request for a job waits; a paused queue that goes on is seen after it."""
+
+COUNT_S = 1.0
+"""How often the jobs are counted."""
 
 TIMEOUT_S = 1.0
 RETRY_S = 0.5
@@ -138,6 +141,7 @@ class Jobs:
         async with asyncio.TaskGroup() as both:
             for consumer in (REDUCE, OTHER):
                 both.create_task(self._work(consumer), name=f"jobs-{consumer}")
+            both.create_task(self._count(), name="jobs-count")
 
     def _jetstream(self) -> JetStreamContext:
         return self._client.jetstream(timeout=TIMEOUT_S)
@@ -145,6 +149,18 @@ class Jobs:
     def stop(self) -> None:
         """Take no more jobs; those in work are finished."""
         self._stopped = True
+
+    async def _count(self) -> None:
+        """Tell how many jobs wait or are in work, also while the server hands none out."""
+        try:
+            while not self._stopped:
+                cancellation.heed()
+                with suppress(NatsError, APIError, TimeoutError):  # `_work` says so
+                    queue = await self._jetstream().stream_info(self._streams.jobs_name)
+                    self._metrics.jobs_pending(queue.state.messages)
+                await asyncio.sleep(COUNT_S)
+        finally:
+            self._metrics.jobs_pending(0)  # another gateway counts them now
 
     async def _work(self, consumer: str) -> None:
         while not self._stopped:
@@ -171,15 +187,12 @@ class Jobs:
         if reply.reply:  # where a job is acknowledged; what the server itself says has none
             return reply
         status = (reply.headers or {}).get("Status")
-        if status == NO_MESSAGES:
-            self._metrics.jobs_pending(0)
-        else:
+        if status != NO_MESSAGES:
             log.info("jobs_not_given consumer=%s headers=%s", consumer, reply.headers)
             await asyncio.sleep(RETRY_S)
         return None
 
     async def _do(self, job: Msg) -> None:
-        self._metrics.jobs_pending(job.metadata.num_pending + 1)
         if job.metadata.num_delivered > 1:
             self._metrics.job_redelivered()
         await self._settle(job, await self._result_of(job))

@@ -173,8 +173,10 @@ async def test_halted_jobs_wait_in_the_queue(nats_server: NatsServer) -> None:
         await stack.client.control("halt")
         await stack.client.submit("DO_ORDER_SEND", BUY, id_="patient")
         waiting = (await state_of(stack, "mt4_demo_jobs")).messages
+        await eventually(lambda: stack.metric("jobs_pending"))
         await stack.client.control("resume")
         await until_empty(stack)
+        await eventually(lambda: not stack.metric("jobs_pending"))
 
         assert 1 == waiting
         assert 1 == len(stack.terminal.truth.executions("tester/patient"))
