@@ -11,7 +11,8 @@ import pytest
 
 from gateway.app import App, Role
 from gateway.client import CommandResult, NoAnswer, Outcome
-from gateway.errors import StartOver
+from gateway.errors import ConfigError, StartOver
+from gateway.journal.streams import Streams
 from tests.support.nats_server import NatsServer
 from tests.support.stack import EXISTING_SERVER, QUIET, Stack, eventually
 
@@ -292,6 +293,28 @@ async def test_journal_is_only_verified_where_it_must_not_be_made(
         text = repr(caught.value)
         assert "mt4_demo_dead: max_age" in text
         assert "mt4j_demo" not in text
+
+
+async def test_limits_that_would_lose_records_are_drift(nats_server: NatsServer) -> None:
+    """Somebody has put them on the journal and the jobs; `create` takes them off."""
+    async with Stack(nats_server.url) as stack:
+        jetstream = stack.client.connection.jetstream()
+        for name, limits in (
+            ("mt4j_demo", {"max_msgs": 100, "max_bytes": 100_000, "max_age": 3600}),
+            ("mt4_demo_jobs", {"max_age": 3600}),
+        ):
+            found = (await jetstream.stream_info(name)).config
+            await jetstream.update_stream(found.evolve(**limits))
+        journal = stack.app.config.journal
+        verifying = journal.model_copy(update={"provision": "verify"})
+        with pytest.raises(ConfigError) as caught:
+            await Streams(stack.app.bus.subjects, verifying).ensure(stack.client.connection)
+        await Streams(stack.app.bus.subjects, journal).ensure(stack.client.connection)
+        await Streams(stack.app.bus.subjects, verifying).ensure(stack.client.connection)
+
+        assert ["max_msgs", "max_bytes", "max_age", "max_age"] == [
+            problem.split()[2] for problem in caught.value.problems
+        ]
 
 
 async def test_what_is_stored_says_enough_to_find_out(nats_server: NatsServer) -> None:
