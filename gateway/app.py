@@ -255,6 +255,7 @@ class App:
                     self.instance, self.policy.current.memory_s
                 )
                 await self.jobs.reset()
+                await self._hold_jobs()
             except JournalAway as exc:
                 log.warning("take_over_failed cause=%s", exc)
                 await asyncio.sleep(JOURNAL_RETRY_S)
@@ -285,6 +286,7 @@ class App:
         while True:
             cancellation.heed()
             await asyncio.sleep(JOURNAL_RETRY_S)
+            self.journal.heed_the_fence()
             with suppress(JournalAway):  # tried again; nothing is sent meanwhile
                 if self.journal.went_back is not None and self.journal.halted is None:
                     await self._control("halt", {"reason": self.journal.went_back})
@@ -297,16 +299,25 @@ class App:
         match verb:
             case "halt":
                 await self.journal.halt(str(body.get("reason", "no reason was given")))
-                await self.jobs.pause(reducing=not self.policy.current.halt_allows_reducing)
+                await self._hold_jobs()
             case "resume":
                 await self.journal.resume()
-                await self.jobs.go_on()
+                await self._hold_jobs()
             case _:
                 self._steps_down = True
                 self.stop()
         log.warning("gateway_told verb=%s body=%s", verb, body)
         self.bus.post_event("gateway", self._gateway_event(verb))
         return self.describe()
+
+    async def _hold_jobs(self) -> None:
+        """Have the queue hand out what the journal's halt leaves, and everything without one.
+
+        Also when taking over: the last gateway may have ended in between, or left other jobs.
+        """
+        await self.jobs.go_on()
+        if self.journal.halted is not None:
+            await self.jobs.pause(reducing=not self.policy.current.halt_allows_reducing)
 
     async def _drain(self) -> None:
         log.info("gateway_draining")

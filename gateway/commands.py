@@ -463,7 +463,8 @@ class Commands:
         What only an absent terminal could tell is not waited for: the next gateway finds it out.
         """
         self._draining = True
-        for work in self._lanes.remove_where(lambda work: not work.is_left):
+        unsent = self._lanes.remove_where(lambda work: not work.is_left and work.looked is None)
+        for work in unsent:
             self._in_background(self._finish(work, DRAINED))
         for work in self._open:
             if work.alarm is not None and not work.is_left:

@@ -11,7 +11,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import cast, get_args
 
 from nats.aio.client import Client
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 FETCH_S = 1.0
 """How long one request for a job waits; a paused queue that goes on is seen after it."""
 
+COUNT_S = 1.0
+"""How often the jobs are counted."""
+
 TIMEOUT_S = 1.0
 RETRY_S = 0.5
 """Pause after an error."""
@@ -47,8 +50,18 @@ NOT_NOW = frozenset({410, 423, 429, 502, 503})
 
 FOR_EVER = "9999-01-01T00:00:00Z"
 
+LONGEST_REASON = 2000
+"""JetStream stores no message with more than 64 KiB of headers."""
+
+OF_THE_QUEUE = "nats-"
+"""Headers that begin like this were conditions of the job's own stream; it met them there."""
+
 AcceptWish = Callable[[Wish], Awaitable[None]]
 ReadJob = Callable[[Msg, int, float, Callable[[Result], Awaitable[None]]], Wish]
+
+
+def _is_kept(header: str) -> bool:
+    return not header.lower().startswith(OF_THE_QUEUE)
 
 
 @contextmanager
@@ -127,6 +140,7 @@ class Jobs:
         async with asyncio.TaskGroup() as both:
             for consumer in (REDUCE, OTHER):
                 both.create_task(self._work(consumer), name=f"jobs-{consumer}")
+            both.create_task(self._count(), name="jobs-count")
 
     def _jetstream(self) -> JetStreamContext:
         return self._client.jetstream(timeout=TIMEOUT_S)
@@ -134,6 +148,18 @@ class Jobs:
     def stop(self) -> None:
         """Take no more jobs; those in work are finished."""
         self._stopped = True
+
+    async def _count(self) -> None:
+        """Tell how many jobs wait or are in work, also while the server hands none out."""
+        try:
+            while not self._stopped:
+                cancellation.heed()
+                with suppress(NatsError, APIError, TimeoutError):  # `_work` says so
+                    queue = await self._jetstream().stream_info(self._streams.jobs_name)
+                    self._metrics.jobs_pending(queue.state.messages)
+                await asyncio.sleep(COUNT_S)
+        finally:
+            self._metrics.jobs_pending(0)  # another gateway counts them now
 
     async def _work(self, consumer: str) -> None:
         while not self._stopped:
@@ -157,18 +183,15 @@ class Jobs:
             timeout=FETCH_S + TIMEOUT_S,
             old_style=True,  # a job comes under its own subject, which the shared inbox drops
         )
-        status = (reply.headers or {}).get("Status")
-        if status is None:
+        if reply.reply:  # where a job is acknowledged; what the server itself says has none
             return reply
-        if status == NO_MESSAGES:
-            self._metrics.jobs_pending(0)
-        else:
+        status = (reply.headers or {}).get("Status")
+        if status != NO_MESSAGES:
             log.info("jobs_not_given consumer=%s headers=%s", consumer, reply.headers)
             await asyncio.sleep(RETRY_S)
         return None
 
     async def _do(self, job: Msg) -> None:
-        self._metrics.jobs_pending(job.metadata.num_pending + 1)
         if job.metadata.num_delivered > 1:
             self._metrics.job_redelivered()
         await self._settle(job, await self._result_of(job))
@@ -205,7 +228,9 @@ class Jobs:
         """Keep a job that can never be taken, with the reason."""
         _, client, action = job.subject.rsplit(".", 2)
         reason = name.lower() if name.lower() in get_args(DeadLetterReason) else "other"
-        headers = dict(job.headers or {}) | {REASON_HEADER: f"{name}: {' '.join(message.split())}"}
+        why = f"{name}: {' '.join(message.split())}"
+        headers = {key: value for key, value in (job.headers or {}).items() if _is_kept(key)}
+        headers[REASON_HEADER] = why if len(why) <= LONGEST_REASON else f"{why[:LONGEST_REASON]}..."
         await self._jetstream().publish(
             self._subjects.dead(client, action), job.data, headers=headers
         )

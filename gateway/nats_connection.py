@@ -1,4 +1,4 @@
-"""nats-py's client with the three differences that a login needs.
+"""nats-py's client with what a login needs, and one that malformed headers do not end.
 
 * What a server complains of never closes it for good: it connects again, for the secret may be
   another by then. Both nats-py and the servers end a connection whose user was changed.
@@ -6,13 +6,16 @@
 * Where TLS is configured, nothing is said to a server that offers none: nats-py would log in
   unencrypted, and somebody in between could read the password.
 
-Shown with real servers in tests/bus/test_login.py.
+* Headers that are none are left out, as nats-py does where it notices; some end its reading.
+
+Shown with real servers in tests/bus/test_login.py and tests/stack/test_jobs.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import ssl
 from contextlib import suppress
@@ -26,6 +29,8 @@ from nats.aio.transport import Transport
 from nats.errors import Error as NatsError
 
 from gateway.nats_login import Login
+
+log = logging.getLogger(__name__)
 
 _CONNECT = b"CONNECT "
 _DENIAL = re.compile(
@@ -119,3 +124,11 @@ class Connection(Client):
         await self._error_cb(complaint)
         if denial_in(complaint) is None:
             await self._process_op_err(complaint)
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        """Read a message's headers."""
+        try:
+            return await super()._process_headers(headers)
+        except (IndexError, ValueError) as exc:
+            log.warning("headers_malformed bytes=%d cause=%r", len(headers), exc)
+            return None

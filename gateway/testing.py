@@ -187,7 +187,7 @@ class FakeMt4Client(Mt4Client):
         body = self._body(key, name, ending)
         if ending.outcome is not Outcome.DENIED:
             self._results[id_] = digest, body
-            for told in self._told.get(id_, ()):
+            for told, _ in self._told.get(id_, ()):
                 told.set_result(CommandResult.read(body))
             self._publish(self._subjects.result(self.client, id_), body)
         return body

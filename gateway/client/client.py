@@ -36,7 +36,7 @@ from gateway.client.errors import (
 from gateway.client.memory import Memory
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.config import without_secret
-from gateway.core.messages import Json
+from gateway.core.messages import Json, Outcome
 from gateway.envelope import (
     CONTENT_TYPE_HEADER,
     Encoding,
@@ -66,6 +66,7 @@ ASK_EVERY_S = 0.5
 """How often the gateway is asked about a trade whose answer is missing."""
 
 WHOLE = ": a wildcard wider than what is allowed is refused whole, so name what you need"
+ID_CONFLICT = 409
 
 _NOT_SENT = (OutboundBufferLimitError, ConnectionClosedError, ConnectionReconnectingError)
 
@@ -78,7 +79,7 @@ class Mt4Client:
         self._denials = Denials()
         self._memory: Memory | None = None
         self._waiting: set[asyncio.Event] = set()
-        self._told: dict[str, list[asyncio.Future[CommandResult]]] = {}
+        self._told: dict[str, list[tuple[asyncio.Future[CommandResult], bool]]] = {}
         self._hears_results = False
         self._closing = False
         self._connection = connection
@@ -249,20 +250,23 @@ class Mt4Client:
         id_ = id_ or new_id()
         body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
         subject = self._subjects.trade(self.client, action)
-        async with self._remembered(id_, action, params), self._listening(id_) as told:
-            asked = asyncio.ensure_future(self._request_until_heard(subject, body, timeout_s))
-            try:
-                await asyncio.wait((asked, told), return_when=asyncio.FIRST_COMPLETED)
-                return await (told if told.done() else asked)
-            except NobodyListens:
-                raise
-            except NoAnswer as exc:
-                found = await self._find_out(exc, timeout_s, told)
-            finally:
-                asked.cancel()
-        # An id of the caller's may have been used before. Whose result it is the gateway can tell:
-        # it has stored it, so it answers with it and sends nothing, or says 409.
-        return await self._request(subject, body, timeout_s) if may_be_used else found
+        async with self._remembered(id_, action, params):
+            async with self._listening(id_) as told:
+                asked = asyncio.ensure_future(self._request_until_heard(subject, body, timeout_s))
+                try:
+                    await asyncio.wait((asked, told), return_when=asyncio.FIRST_COMPLETED)
+                    if may_be_used:  # what is told may be another wish's; the answer is to this
+                        await asyncio.wait((asked,), timeout=ASK_EVERY_S)
+                    if not told.done() or (asked.done() and asked.exception() is None):
+                        return await asked
+                    found = told.result()
+                except NobodyListens:
+                    raise
+                except NoAnswer as exc:
+                    found = await self._find_out(exc, timeout_s, told)
+                finally:
+                    asked.cancel()
+            return await self._own(subject, body, timeout_s) if may_be_used else found
 
     async def submit(
         self,
@@ -320,14 +324,33 @@ class Mt4Client:
             NoAnswer: It is stored, but there was no result by its deadline; ask `outcome_of`.
             NotStored: The queue is full, or there is none.
         """
+        may_be_used = id_ is not None
         id_ = id_ or new_id()
-        async with self._remembered(id_, action, params), self._listening(id_) as told:
-            await self._store(action, params, timeout_s, id_)
-            await asyncio.wait([told], timeout=timeout_s + ANSWER_MARGIN_S)
-            if told.done():
-                return told.result()
-            lost = NoAnswer(id_, f"no result of job {id_} within {timeout_s:g} s")
-            return await self._find_out(lost, timeout_s, told)
+        async with self._remembered(id_, action, params):
+            async with self._listening(id_, denials=True) as told:
+                await self._store(action, params, timeout_s, id_)
+                await asyncio.wait([told], timeout=timeout_s + ANSWER_MARGIN_S)
+                if told.done():
+                    found = told.result()
+                    may_be_used &= (found.error or {}).get("code") == ID_CONFLICT
+                else:
+                    lost = NoAnswer(id_, f"no result of job {id_} within {timeout_s:g} s")
+                    found = await self._find_out(lost, timeout_s, told)
+            if not may_be_used:
+                return found
+            subject = self._subjects.trade(self.client, action)  # trades and jobs share their ids
+            body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time())}
+            return await self._own(subject, body, timeout_s)
+
+    async def _own(self, subject: str, body: dict[str, Json], timeout_s: float) -> CommandResult:
+        """Ask the gateway whose result an id has that the caller may have used before.
+
+        It knows the id: it answers with our result and sends nothing, or says 409.
+        """
+        try:
+            return await self._request_until_heard(subject, body, timeout_s)
+        except NobodyListens as exc:
+            raise NoAnswer(body["id"], f"{exc}: nobody says whose result the id has") from exc
 
     @asynccontextmanager
     async def _remembered(
@@ -375,10 +398,17 @@ class Mt4Client:
             await self._memory.end(id_)
 
     @asynccontextmanager
-    async def _listening(self, id_: str) -> AsyncIterator[asyncio.Future[CommandResult]]:
-        """Hear of a trade's published result: another gateway may tell it than the one asked."""
+    async def _listening(
+        self, id_: str, *, denials: bool = False
+    ) -> AsyncIterator[asyncio.Future[CommandResult]]:
+        """Hear of a trade's published result: another gateway may tell it than the one asked.
+
+        A refusal (`denials`) is told here to jobs alone. Whoever has asked for an answer would
+        hear of another wish that has the same id.
+        """
         told: asyncio.Future[CommandResult] = asyncio.get_running_loop().create_future()
-        self._told.setdefault(id_, []).append(told)
+        waiting = (told, denials)
+        self._told.setdefault(id_, []).append(waiting)
         try:
             if not self._hears_results and self._connection.is_connected:
                 self._hears_results = True
@@ -386,20 +416,22 @@ class Mt4Client:
                 await self._connection.subscribe(results, cb=self._on_result)
             yield told
         finally:
-            self._told[id_].remove(told)
+            self._told[id_].remove(waiting)
             if not self._told[id_]:
                 del self._told[id_]
 
     async def _on_result(self, msg: Msg) -> None:
         id_ = msg.subject.rpartition(".")[2]
-        waiting = [told for told in self._told.get(id_, ()) if not told.done()]
+        waiting = [one for one in self._told.get(id_, ()) if not one[0].done()]
         if not waiting:
             return
         body = decode_published(msg.data, _encoding(msg.data, msg.headers))
         if (body.get("client"), body.get("id")) != (self.client, id_):
             return  # no gateway writes that
-        for told in waiting:
-            told.set_result(CommandResult.read(body))
+        result = CommandResult.read(body)
+        for told, denials in waiting:
+            if denials or result.outcome is not Outcome.DENIED:
+                told.set_result(result)
 
     async def outcome_of(self, id_: str, *, timeout_s: float = 2.0) -> CommandResult | str:
         """Ask what became of a trade: its result, or its state while there is none.
@@ -410,10 +442,12 @@ class Mt4Client:
         Raises:
             NotConnected: Nothing was sent.
             NotPermitted: Nothing was sent: NATS forbids it to this user.
-            NoAnswer: No gateway answered.
+            NoAnswer: No gateway answered, or it could not read its journal.
         """
         subject = self._subjects.command(self.client, id_)
         said = await self._ask(subject, b"", id_, timeout_s)
+        if said["state"] is None:
+            raise NoAnswer(id_, "the gateway cannot read its journal now")
         return CommandResult.read(said["result"]) if said["result"] else str(said["state"])
 
     async def control(

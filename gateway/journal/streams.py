@@ -2,7 +2,7 @@
 
 | Stream | Holds | Kept |
 |---|---|---|
-| `<prefix>j_<terminal>` | `sent`, `result`, `term`, `lease`, `halt` | as each message says |
+| `<prefix>j_<terminal>` | `sent`, `result`, `term`, `mark`, `lease`, `halt` | as each says |
 | `<prefix>_<terminal>_jobs` | durable trades, until they have a result | work queue |
 | `<prefix>_<terminal>_dead` | jobs that could not be taken, with the reason | retention |
 | `<prefix>_<terminal>_audit` | what became of each trade, and why | retention, and a number |
@@ -69,6 +69,8 @@ class Streams:
             description="What became of trades, and who may trade",
             subjects=[f"{self._subjects.journal_base}.>"],
             storage=StorageType.FILE,
+            max_msgs=-1,
+            max_bytes=-1,
             max_msgs_per_subject=1,
             allow_msg_ttl=True,
             allow_direct=True,
@@ -195,11 +197,14 @@ def _trades() -> set[str]:
 
 
 def differences(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
-    """Say where a server's configuration is not what was wanted; what we leave open may be."""
+    """Say where a server's configuration is not what was wanted; what we leave open may be.
+
+    Not an age: what must be kept for good is lost by it.
+    """
     return [
         f"{key} is {found.get(key)!r}, must be {value!r}"
         for key, value in wanted.items()
-        if value and found.get(key) != value
+        if (value or key == "max_age") and (found.get(key) or 0) != value
     ]
 
 

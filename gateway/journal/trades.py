@@ -179,10 +179,10 @@ class JetStreamJournal:
         self._writing = asyncio.Lock()
         self._kept_mark = 0
         self.went_back: str | None = None
-        self._forgiven = 0
         self._told = 0
         self._is_away = False
         self._fence: dict[str, str] | None = None
+        self._replaced: Fenced | None = None
         self._stored: set[CommandId] = set()
         self._lately: OrderedDict[CommandId, Entry] = OrderedDict()
         self._unstored: set[str] = set()
@@ -307,6 +307,8 @@ class JetStreamJournal:
         if self._fence is None:
             raise JournalAway("this gateway has no journal now")
         if key not in self._stored:
+            if not self._holds_lease():
+                raise JournalAway("the lease has run out: another gateway may know more")
             return None
         entry = await self._fetch(key)
         if entry is None:
@@ -366,7 +368,7 @@ class JetStreamJournal:
             self._is_away = True
         else:
             self._is_away = False
-            self.mark = mark
+            self.mark = max(self.mark, mark)
         return not self._is_away
 
     async def finished(self, command: Command, result: Result) -> None:
@@ -434,8 +436,18 @@ class JetStreamJournal:
                 await self._records.write(subject, body, {**headers, **fence}, timeout_s)
         except Superseded as exc:
             self._fence = None
-            raise Fenced(f"term {self.term} is over: another gateway has taken over") from exc
+            self._replaced = Fenced(f"term {self.term} is over: another gateway has taken over")
+            raise self._replaced from exc
         self._metrics.journal_written(time.perf_counter() - started_s)
+
+    def heed_the_fence(self) -> None:
+        """Say again that the term is over, if that was said to a caller who could not act on it.
+
+        Raises:
+            Fenced: Another gateway has taken over.
+        """
+        if self._replaced is not None:
+            raise self._replaced
 
     # ---- halt ---------------------------------------------------------------------------
 
@@ -450,10 +462,14 @@ class JetStreamJournal:
     async def resume(self) -> None:
         """Allow trading again, also with a journal that went back.
 
+        It counts on from what the ledger was told, so that the next loss shows again.
+
         Raises:
             JournalAway: It could not be stored, and does not hold.
         """
-        await self._write_halt({"forgiven": self._told})
+        self.mark = self._counted = max(self._counted, self._told)
+        await self.keep_mark()
+        await self._write_halt({"ended_at": format_time(time.time())})
         self.went_back = None
 
     async def _write_halt(self, halt: dict[str, Json]) -> None:
@@ -463,7 +479,6 @@ class JetStreamJournal:
     def _take_halt(self, halt: Mapping[str, Json]) -> None:
         is_halt = "reason" in halt
         self.halted = Halt(halt["reason"], parse_time(halt["at"])) if is_halt else None
-        self._forgiven = halt.get("forgiven", self._forgiven)
         self._metrics.is_halted(is_halt)
 
     # ---- a journal that went back in time -----------------------------------------------
@@ -483,7 +498,7 @@ class JetStreamJournal:
     def ledger_knows(self, mark: int) -> None:
         """Compare with what the terminal's ledger was told: it never forgets."""
         self._told = mark
-        if mark <= max(self.mark, self._forgiven) or self._fence is None:
+        if mark <= self.mark or self._fence is None:
             return
         self.went_back = (
             f"the journal went back in time: it knows of {self.mark} trades, and the terminal of "
@@ -511,7 +526,7 @@ def _ours(subject: str) -> Iterator[None]:
 def _halt_in(data: bytes) -> dict[str, Json]:
     """Read the record of a halt or of its end; anything else must not end one."""
     said: dict[str, Json] = json.loads(data)
-    if not said.keys() & {"reason", "forgiven"}:
+    if not said.keys() & {"reason", "ended_at"}:
         raise ValueError("neither a halt nor the end of one")
     return said
 

@@ -138,6 +138,7 @@ class Line:
         self._keeper_hears: asyncio.Future[Reply | None] | None = None
         self._last_heard_s = time.monotonic()
         self._to_be_freed = False
+        self._hangs = False
         self._clock_is_wanted = False
         self._links = 0
         self._asked_on_link = 0
@@ -306,6 +307,7 @@ class Line:
             self._read_broker_clock(symbol, reply.response.get("time"), received.took_s)
         if was_greeted and self.session.greeting is None:
             log.warning("terminal_session_changed action=%s", action)
+            self._metrics.channel_reset("restart")
             self._announce()
 
     def _freed(self) -> None:
@@ -324,6 +326,9 @@ class Line:
             log.info("terminal_linked endpoint=%s", self._settings.request_endpoint)
         else:
             log.warning("terminal_link_lost endpoint=%s", self._settings.request_endpoint)
+            if not self._hangs:  # then it was we who ended it, and counted that
+                self._metrics.channel_reset("disconnect")
+            self._hangs = False
             if self._listener is not None and not self._listener.patient:
                 self._metrics.reply_dropped(self._listener.request.action, "disconnect")
             self._channel.lose()
@@ -481,6 +486,7 @@ class Line:
         else:
             log.warning("terminal_hangs silent_s=%.1f", self._settings.hang_timeout_s - left_s)
             self._metrics.channel_reset("hang")
+            self._hangs = True
             self._wire.reconnect()
 
     async def _ask(self, purpose: Purpose, action: str, params: dict[str, Json]) -> Reply | None:

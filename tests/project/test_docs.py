@@ -79,6 +79,24 @@ def _causes() -> Iterator[tuple[str, int | None, str]]:
             yield source.attr.lower(), number if isinstance(number, int) else None, str(name)
 
 
+def _headings(page: Path) -> set[str]:
+    """Name a page's headings as a link does."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.stem)
+def test_links_lead_to_headings_that_are_there(page: Path) -> None:
+    """Where a link names one; that its file is there is looked at with all files."""
+    links = re.findall(r"\]\(([^):\s]*)#([^)\s]+)\)", page.read_text(encoding="utf-8"))
+
+    assert [] == [
+        f"{path}#{heading}"
+        for path, heading in links
+        if heading not in _headings(page.parent / path if path else page)
+    ]
+
+
 def test_every_error_code_is_on_the_page() -> None:
     """And what the page lists does exist."""
     page = (ROOT / "docs/subjects.md").read_text(encoding="utf-8").partition("### Codes")[2]

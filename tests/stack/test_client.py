@@ -248,6 +248,50 @@ async def test_result_that_an_id_of_the_callers_has_is_that_wishs_own(
         assert 1 == len(stack.terminal.truth.executions("tester/twice"))
 
 
+async def test_refusal_of_another_wish_is_not_taken_for_the_answer(
+    nats_server: NatsServer,
+) -> None:
+    """A job under the same id is refused, and told so where the trade's result is told."""
+    async with Stack(nats_server.url) as stack:
+        await stack.buy()
+        stack.terminal.faults.add_spec("slow:DO_ORDER_SEND:1:150ms")
+        ordering = asyncio.create_task(stack.buy(id_="same", timeout_s=5.0))
+        await eventually(lambda: stack.terminal.truth.executions("tester/same"))
+        other = {"symbol": "EURUSD", "order_type": "BUY", "lots": 0.3}
+        refused = await stack.client.job("DO_ORDER_SEND", other, id_="same")
+        result = await ordering
+
+        assert "ID_CONFLICT" == (refused.error or {})["name"]
+        assert result.succeeded
+
+
+async def test_result_of_another_wish_is_not_taken_for_the_answer(
+    client: Mt4Client, bus: Bus
+) -> None:
+    """An older one of the same id is told while ours is under way: the gateway tells whose."""
+
+    async def tell_the_older(msg: Msg) -> None:
+        await bus.take(msg)
+        if len(bus.asked) == 1:
+            await bus.publish("result.me.used", result_of("used"))
+            return
+        await msg.respond(json.dumps(result_of("used", outcome="denied")).encode())
+
+    await bus.serve("trade.me.DO_ORDER_SEND", tell_the_older)
+    result = await client.order_send("EURUSD", "BUY", 0.3, id_="used", timeout_s=5.0)
+
+    assert Outcome.DENIED == result.outcome
+    assert 2 == len(bus.asked)
+    assert bus.asked[0] == bus.asked[1]
+
+
+async def test_journal_that_cannot_be_read_is_no_state(client: Mt4Client, bus: Bus) -> None:
+    """Nothing is known, not even that it is not known."""
+    await bus.serve("command.me.*", bus.answer_in_turn({"state": None, "result": None}))
+    with pytest.raises(NoAnswer, match="cannot read its journal"):
+        await client.outcome_of("any")
+
+
 async def test_trade_that_nobody_knows_is_reported_with_its_id(client: Mt4Client, bus: Bus) -> None:
     """The caller can ask again later; the client never guesses."""
     await bus.serve("trade.me.DO_ORDER_SEND", bus.take)

@@ -317,7 +317,9 @@ async def test_garbage_of_all_kinds_gets_one_reply_each(
         names = ("lots", "order_type", "timeout", "action", "names", "id", "deadline", "raw")
         return json.dumps(BUY | {chance.choice(names): chance.choice(odd)}).encode()
 
-    policy = {"clients": {"somebody-else": {}}}  # what is valid by chance is not traded either
+    policy: dict[str, Any] = {
+        "clients": {"somebody-else": {}}
+    }  # what is valid by chance is not traded either
     async with Stack(
         nats_server.url, EXISTING_SERVER, front_door=door.section, policy=policy
     ) as stack:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from nats.js.api import StreamState
 
+from gateway.app import App, Role
 from gateway.client import NotStored, Outcome
 from tests.support.nats_server import NatsServer
 from tests.support.stack import QUIET, Stack, eventually
@@ -94,6 +95,64 @@ async def test_job_that_cannot_be_taken_is_put_aside_with_the_reason(
         assert 1.0 == stack.metric("dead_letters_total", reason="forbidden")
 
 
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ({"lots": "many"}, {"Nats-Expected-Stream": "mt4_demo_jobs", "Mine": "kept"}),
+        ({f"unknown{number}": 1 for number in range(3000)}, {"Mine": "kept"}),
+        ({"lots": "many"}, {"Status": "408", "Mine": "kept"}),
+    ],
+    ids=["condition", "long-reason", "status"],
+)
+async def test_job_that_cannot_be_taken_holds_up_no_other(
+    nats_server: NatsServer, body: dict[str, Any], headers: dict[str, str]
+) -> None:
+    """Whatever it looks like, it is put aside, with its client's own headers."""
+    async with Stack(nats_server.url) as stack:
+        subject, bad = "mt4.demo.job.tester.DO_ORDER_SEND", json.dumps(body).encode()
+        await stack.client.connection.request(subject, bad, timeout=2, headers=headers)
+        result = await stack.client.job("DO_ORDER_SEND", BUY, timeout_s=5.0)
+        await until_empty(stack)
+        jetstream = stack.client.connection.jetstream()
+        letter = await jetstream.get_last_msg("mt4_demo_dead", subject.replace("job", "dead"))
+
+        assert result.succeeded
+        assert bad == letter.data
+        assert "kept" == (letter.headers or {})["Mine"]
+        assert (letter.headers or {})["Mt4-Reason"].startswith("INVALID: ")
+
+
+@pytest.mark.parametrize("kind", ["job", "trade"])
+async def test_malformed_headers_end_no_connection(nats_server: NatsServer, kind: str) -> None:
+    """nats-py stops reading at them, and a job comes again; neither NATS nor it refuses them."""
+    async with Stack(nats_server.url) as stack:
+        reader, writer = await asyncio.open_connection("127.0.0.1", nats_server.port)
+        await reader.readline()
+        subject = f"mt4.demo.{kind}.tester.DO_ORDER_SEND".encode()
+        writer.write(b'CONNECT {"verbose":false,"headers":true}\r\n')
+        writer.write(b"HPUB %s 7 9\r\nFOO\r\n\r\n{}\r\nPING\r\n" % subject)
+        assert b"PONG\r\n" == await reader.readline()
+        writer.close()
+        result = await stack.client.job("DO_ORDER_SEND", BUY, timeout_s=5.0)
+
+        assert result.succeeded
+        assert 0.0 == stack.metric("nats_reconnects_total")
+
+
+async def test_job_is_not_told_the_result_of_another_under_its_id(
+    nats_server: NatsServer,
+) -> None:
+    """It waits, and the id has a result: of another wish, which is not taken for its own."""
+    async with Stack(nats_server.url) as stack:
+        await stack.client.job("DO_ORDER_SEND", BUY, id_="used")
+        await stack.client.control("halt")
+        other = BUY | {"lots": 0.7}
+        result = await stack.client.job("DO_ORDER_SEND", other, id_="used", timeout_s=0.3)
+        await stack.client.control("resume")
+
+        assert "ID_CONFLICT" == (result.error or {})["name"]
+
+
 async def test_job_that_waited_past_its_deadline_expires(own_nats_server: NatsServer) -> None:
     """No gateway was there; the next one tells that it is too late, and sends nothing."""
     async with Stack(own_nats_server.url) as stack:
@@ -114,11 +173,58 @@ async def test_halted_jobs_wait_in_the_queue(nats_server: NatsServer) -> None:
         await stack.client.control("halt")
         await stack.client.submit("DO_ORDER_SEND", BUY, id_="patient")
         waiting = (await state_of(stack, "mt4_demo_jobs")).messages
+        await eventually(lambda: stack.metric("jobs_pending"))
         await stack.client.control("resume")
         await until_empty(stack)
+        await eventually(lambda: not stack.metric("jobs_pending"))
 
         assert 1 == waiting
         assert 1 == len(stack.terminal.truth.executions("tester/patient"))
+
+
+async def _never(*_: object) -> None:
+    """Do nothing, as a gateway that has just died."""
+
+
+async def test_jobs_of_a_halt_that_is_over_wait_no_longer(nats_server: NatsServer) -> None:
+    """The gateway died between the two steps of `resume`; the next one sees what holds."""
+    async with Stack(nats_server.url) as stack:
+        await stack.client.control("halt")
+        stack.app.jobs.go_on = _never  # type: ignore[method-assign]
+        await stack.client.control("resume")
+        stack.app.stop()
+        await stack.running
+        second = App(stack.app.config)
+        running = asyncio.create_task(second.run())
+        await eventually(lambda: second.role is Role.ACTIVE)
+        result = await stack.client.job("DO_ORDER_SEND", BUY, timeout_s=5.0)
+        second.stop()
+        await running
+
+        assert result.succeeded
+
+
+async def test_halt_leaves_the_jobs_that_the_new_configuration_leaves(
+    nats_server: NatsServer,
+) -> None:
+    """It began when nothing was allowed; a restart allows closing."""
+    async with Stack(nats_server.url) as stack:
+        position = await stack.buy()
+        await stack.client.control("halt")
+        stack.app.stop()
+        await stack.running
+        policy = stack.app.config.policy.model_copy(update={"halt_allows_reducing": True})
+        second = App(stack.app.config.model_copy(update={"policy": policy}))
+        running = asyncio.create_task(second.run())
+        await eventually(lambda: second.role is Role.ACTIVE)
+        await stack.client.submit("DO_ORDER_SEND", BUY, id_="opening")
+        ticket = {"ticket": position.response["ticket"]}
+        closed = await stack.client.job("DO_ORDER_CLOSE", ticket, timeout_s=5.0)
+        second.stop()
+        await running
+
+        assert closed.succeeded
+        assert not stack.terminal.truth.executions("tester/opening")
 
 
 async def test_full_queue_refuses_the_publisher(nats_server: NatsServer) -> None:

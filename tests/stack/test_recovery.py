@@ -90,6 +90,9 @@ async def test_terminal_restarts_under_load(nats_server: NatsServer, sim: SimOpt
         assert BACK_WITHIN_S > await under_load(stack, restart)
         await eventually(lambda: stack.metric("terminal_up") == 1)
 
+        assert 1 == stack.metric("channel_resets_total", reason="disconnect")
+        assert 0 == stack.metric("channel_resets_total", reason="hang")
+
 
 async def test_frozen_nats_is_noticed_and_left(own_nats_server: NatsServer) -> None:
     """A server that hangs is not waited for: the watchdog reconnects."""

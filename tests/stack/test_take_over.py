@@ -11,7 +11,8 @@ import pytest
 
 from gateway.app import App, Role
 from gateway.client import CommandResult, NoAnswer, Outcome
-from gateway.errors import StartOver
+from gateway.errors import ConfigError, StartOver
+from gateway.journal.streams import Streams
 from tests.support.nats_server import NatsServer
 from tests.support.stack import EXISTING_SERVER, QUIET, Stack, eventually
 
@@ -249,6 +250,30 @@ async def test_unknown_trade_is_proved_by_a_second_look(nats_server: NatsServer)
         assert 1 == len(stack.terminal.truth.executions("tester/doubt"))
 
 
+async def test_second_look_that_waits_for_its_turn_disturbs_no_step_down(
+    nats_server: NatsServer,
+) -> None:
+    """It is no command of anybody's: nobody is told that it was denied, and nothing breaks."""
+    terminal = {"give_up_s": 0.3, "watch_interval_s": 0.2}
+    async with Stack(nats_server.url, QUIET, terminal=terminal) as stack:
+        for lost in ("DO_ORDER_SEND", "RESOLVE"):
+            stack.terminal.faults.add_spec(f"drop:{lost}:always")
+        await stack.buy(id_="doubt", timeout_s=5.0)
+        stack.background(stack.terminal.freeze(2.0))
+        stack.background(_read(stack))
+        await eventually(lambda: stack.metric("queue_depth", lane="poll"))
+        await stack.client.control("stepdown")
+        with pytest.raises(StartOver):
+            await stack.running
+
+        assert not stack.metric("commands_total", action="DO_ORDER_SEND", outcome="denied")
+
+
+async def _read(stack: Stack) -> None:
+    """Read something."""
+    await stack.client.query("GET_ACCOUNT_INFO")
+
+
 async def test_journal_is_only_verified_where_it_must_not_be_made(
     nats_server: NatsServer,
 ) -> None:
@@ -268,6 +293,28 @@ async def test_journal_is_only_verified_where_it_must_not_be_made(
         text = repr(caught.value)
         assert "mt4_demo_dead: max_age" in text
         assert "mt4j_demo" not in text
+
+
+async def test_limits_that_would_lose_records_are_drift(nats_server: NatsServer) -> None:
+    """Somebody has put them on the journal and the jobs; `create` takes them off."""
+    async with Stack(nats_server.url) as stack:
+        jetstream = stack.client.connection.jetstream()
+        for name, limits in (
+            ("mt4j_demo", {"max_msgs": 100, "max_bytes": 100_000, "max_age": 3600}),
+            ("mt4_demo_jobs", {"max_age": 3600}),
+        ):
+            found = (await jetstream.stream_info(name)).config
+            await jetstream.update_stream(found.evolve(**limits))
+        journal = stack.app.config.journal
+        verifying = journal.model_copy(update={"provision": "verify"})
+        with pytest.raises(ConfigError) as caught:
+            await Streams(stack.app.bus.subjects, verifying).ensure(stack.client.connection)
+        await Streams(stack.app.bus.subjects, journal).ensure(stack.client.connection)
+        await Streams(stack.app.bus.subjects, verifying).ensure(stack.client.connection)
+
+        assert ["max_msgs", "max_bytes", "max_age", "max_age"] == [
+            problem.split()[2] for problem in caught.value.problems
+        ]
 
 
 async def test_what_is_stored_says_enough_to_find_out(nats_server: NatsServer) -> None:
@@ -312,6 +359,30 @@ async def test_deleted_journal_is_noticed(nats_server: NatsServer) -> None:
         assert "the journal's stream has been deleted" in repr(stack.running.exception())
 
 
+async def test_gateway_without_the_lease_does_not_say_not_known(nats_server: NatsServer) -> None:
+    """Another may have finished the trade meanwhile; what is known here is true still."""
+    async with Stack(nats_server.url, ha={"lease_ttl_s": 60}) as stack:
+        await stack.buy(id_="known")
+        await stack.app.lease.release()
+        known = await stack.client.outcome_of("known")
+        with pytest.raises(NoAnswer):
+            await stack.client.outcome_of("other")
+
+        assert isinstance(known, CommandResult)
+
+
+async def test_journal_that_was_emptied_is_noticed_by_a_halt(nats_server: NatsServer) -> None:
+    """An operator's request finds it out first; the gateway begins a new turn all the same."""
+    async with Stack(nats_server.url, **HA) as stack:
+        await stack.buy()
+        await stack.client.connection.jetstream().purge_stream("mt4j_demo")
+        with suppress(NoAnswer):
+            await stack.client.control("halt", timeout_s=0.5)
+        await eventually(stack.running.done)
+
+        assert "term 1 is over" in repr(stack.running.exception())
+
+
 async def test_journal_that_went_back_halts(nats_server: NatsServer) -> None:
     """The terminal's ledger was told of more; an operator decides, and then it may go on."""
     async with Stack(nats_server.url, **HA) as stack:
@@ -331,6 +402,35 @@ async def test_journal_that_went_back_halts(nats_server: NatsServer) -> None:
 
         assert "went back in time" in (denied.error or {})["message"]
         assert resumed.succeeded
+
+
+async def test_journal_that_goes_back_again_halts_again(nats_server: NatsServer) -> None:
+    """A first loss that an operator has resumed after hides no second one."""
+    async with Stack(nats_server.url, **HA) as stack:
+        jetstream = stack.client.connection.jetstream()
+        for _ in range(5):
+            await stack.buy()
+        await jetstream.delete_stream("mt4j_demo")
+        await eventually(stack.running.done)
+        second = App(stack.app.config)
+        running = asyncio.create_task(second.run())
+        await eventually(lambda: second.journal.halted)
+        await stack.client.control("resume")
+        for _ in range(3):
+            await stack.buy()
+        second.stop()
+        await running
+        for lost in ("sent.>", "result.>"):
+            await jetstream.purge_stream("mt4j_demo", subject=f"mt4j.demo.{lost}")
+        await jetstream.purge_stream("mt4j_demo", subject="mt4j.demo.term")
+        third = App(stack.app.config)
+        running = asyncio.create_task(third.run())
+        await eventually(lambda: third.role is Role.ACTIVE and third.line.is_usable)
+        denied = await stack.buy()
+        third.stop()
+        await running
+
+        assert "knows of 5 trades, and the terminal of 8" in (denied.error or {})["message"]
 
 
 async def test_lease_that_the_server_keeps_for_ever_is_taken(nats_server: NatsServer) -> None:
