@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from gateway.actions import ACTIONS, Action
@@ -376,8 +377,9 @@ def result_schema(action: Action) -> Schema:
     }
 
 
+@cache
 def schemas() -> dict[str, Schema]:
-    """Return every schema by name, with references between them."""
+    """Return every schema by name, with references between them; it is shared: do not change it."""
     bodies = {
         "order": ORDER,
         "error": ERROR,
