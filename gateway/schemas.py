@@ -303,6 +303,7 @@ STATUS = record(
     term=COUNT,
     journal=TEXT | {"description": "`ok`, or why nothing is traded."},
     trading=FLAG,
+    policy=TEXT | {"description": "Names the policy in force, as the audit does."},
     policy_problem=or_null(TEXT),
     terminal={"type": "object"},
     nats={"type": "object"},
