@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from jsonschema.exceptions import ValidationError
 
 from gateway.actions import ACTIONS, Action
 from gateway.asyncapi import document, examples
-from gateway.cli import main
 from gateway.core.messages import CommandId, Conclusion, Effect, Outcome, Result, Tick, TickMode
 from gateway.envelope import result_body, tick_body
 from gateway.errors import InvalidCommand
@@ -106,20 +104,6 @@ def test_document_names_every_action_and_resolves() -> None:
         at = whole
         for part in target.removeprefix("#/").split("/"):
             at = at[part]
-
-
-def test_asyncapi_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole document, or one schema; a name that is none is a mistake."""
-    codes, printed = [], []
-    for arguments in (["asyncapi"], ["asyncapi", "--schema", "tick"]):
-        codes.append(main(arguments))
-        printed.append(json.loads(capsys.readouterr().out))
-    codes.append(main(["asyncapi", "--schema", "tock"]))
-
-    assert [0, 0, 2] == codes
-    assert document() == printed[0]
-    assert schema_of("tick") == printed[1]
-    assert "known: order, error" in capsys.readouterr().err
 
 
 def _references(value: Any) -> list[str]:
