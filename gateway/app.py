@@ -433,6 +433,7 @@ class App:
             "term": self.journal.term,
             "journal": refusal.message if refusal else "ok",
             "trading": self.policy.current.trading,
+            "policy": self.policy.fingerprint,
             "policy_problem": self.policy.problem,
             "terminal": {
                 "name": self._name,

@@ -49,7 +49,7 @@ class Reload:
             log.error("policy_not_reloaded kept=last problem=%r", self.policy.problem)
             return
         changes = self.policy.take(config.policy)
-        log.warning("policy_reloaded changes=%d", len(changes))
+        log.warning("policy_reloaded changes=%d policy=%s", len(changes), self.policy.fingerprint)
         for change in changes:
             log.warning("policy_changed %s", change)
         if others := self._changed_elsewhere(config):
@@ -66,6 +66,7 @@ class Reload:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Reload when told to; needs a running loop."""
+        log.info("policy_in_force policy=%s", self.policy.fingerprint)
         loop = asyncio.get_running_loop()
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, self.now)

@@ -164,23 +164,23 @@ class PolicyInForce:
 
     Attributes:
         current: It.
+        fingerprint: Names it, so that it can be told from any other.
         problem: Why the last one that was read could not be used; None if it could.
     """
 
     def __init__(self, policy: Policy) -> None:
-        self.current = policy
-        self.problem: str | None = None
+        self._put(policy)
 
-    @property
-    def fingerprint(self) -> str:
-        """Name this policy, so that it can be told from any other."""
-        text = self.current.model_dump_json()
-        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+    def _put(self, policy: Policy) -> None:
+        self.current = policy
+        text = policy.model_dump_json()
+        self.fingerprint = hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+        self.problem: str | None = None
 
     def take(self, policy: Policy) -> list[str]:
         """Put another one in force, and list what changed."""
         before, after = flattened(self.current), flattened(policy)
-        self.current, self.problem = policy, None
+        self._put(policy)
         return [
             f"{path}: {before.get(path, 'none')} -> {after.get(path, 'none')}"
             for path in sorted(before.keys() | after.keys())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from gateway.actions import ACTIONS, Action
@@ -303,6 +304,7 @@ STATUS = record(
     term=COUNT,
     journal=TEXT | {"description": "`ok`, or why nothing is traded."},
     trading=FLAG,
+    policy=TEXT | {"description": "Names the policy in force, as the audit does."},
     policy_problem=or_null(TEXT),
     terminal={"type": "object"},
     nats={"type": "object"},
@@ -377,8 +379,9 @@ def result_schema(action: Action) -> Schema:
     }
 
 
+@cache
 def schemas() -> dict[str, Schema]:
-    """Return every schema by name, with references between them."""
+    """Return every schema by name, with references between them; it is shared: do not change it."""
     bodies = {
         "order": ORDER,
         "error": ERROR,

@@ -332,6 +332,20 @@ async def test_status_of_a_running_gateway_is_printed(bridge: Site) -> None:
     assert {"depth": 0, "capacity": 256} == for_programs.json["queues"]["trade"]
 
 
+async def test_explain_prints_the_story_of_a_trade(bridge: Site) -> None:
+    """One whole, or a line each for all of a client's."""
+    who = ("--client", "teller")
+    assert 0 == await ended(bridge.on_bus("send", *BUY, "--id", "told", *who))
+    story, listed = bridge.on_bus("explain", "teller/told"), bridge.on_bus("explain", *who)
+    codes = [await ended(program) for program in (story, listed)]
+
+    assert [0, 0] == codes
+    assert story.out.startswith("teller/told  DO_ORDER_SEND  succeeded\nasked for   {")
+    assert "decided by  reply to command: done" in story.out
+    assert "sent, attempt 1 to session" in story.out
+    assert "teller/told  DO_ORDER_SEND  succeeded" == listed.out.strip()
+
+
 async def test_ticks_end_well_when_the_reader_has_had_enough(bridge: Site) -> None:
     """`mt4-gateway ticks | head -3`: no traceback, exit code 0."""
     lines, code, complaint = await asyncio.to_thread(
