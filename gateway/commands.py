@@ -347,8 +347,10 @@ class Commands:
                 cause = Cause(Source.GATEWAY, 503, "NO_JOURNAL", str(exc))
                 await self._deny(wish, command.key, cause, received_at_s)
                 return True
-            if entry is None:
-                return False  # it has just aged out
+            if entry is None:  # it has just aged out, maybe for another message as well
+                return command.key in self._trades and await self._is_known(
+                    command, wish, received_at_s
+                )
             digest, action, result = entry.digest, entry.action, entry.result
         else:
             return False

@@ -18,12 +18,12 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.errors import APIError
+from nats.js.errors import APIError, NotFoundError
 
 from gateway import cancellation
 from gateway.core.messages import Outcome, Result, Wish
 from gateway.envelope import REASON_HEADER
-from gateway.errors import JournalAway
+from gateway.errors import JournalAway, StartOver
 from gateway.journal.streams import JOB_ACK_WAIT_S, OTHER, REDUCE, Streams
 from gateway.metrics import DeadLetterReason, Metrics
 from gateway.subjects import Subjects
@@ -170,7 +170,22 @@ class Jobs:
                     await self._do(job)
             except (NatsError, APIError, TimeoutError) as exc:
                 log.warning("jobs_interrupted consumer=%s cause=%r", consumer, exc)
+                await self._heed_lost_streams()
                 await asyncio.sleep(RETRY_S)
+
+    async def _heed_lost_streams(self) -> None:
+        """Look whether the queue is still there, and where jobs are put aside.
+
+        Raises:
+            StartOver: One was deleted; the next turn makes it anew.
+        """
+        for stream in (self._streams.jobs_name, self._streams.dead_name):
+            try:
+                await self._jetstream().stream_info(stream)
+            except NotFoundError as exc:
+                raise StartOver(f"the stream {stream} has been deleted") from exc
+            except (NatsError, APIError, TimeoutError):
+                return
 
     async def _next(self, consumer: str) -> Msg | None:
         """Ask for one job and wait for it; None when there was none for a while.

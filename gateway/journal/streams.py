@@ -167,6 +167,9 @@ class Streams:
             await jetstream.add_stream(wanted)
             log.info("stream_created stream=%s", wanted.name)
             return []
+        if not set(found.subjects or ()) & set(wanted.subjects or ()):
+            theirs = ", ".join(found.subjects or ())
+            return [f"stream {wanted.name}: is another's, of {theirs}; choose another bus.prefix"]
         drift = differences(wanted.as_dict(), found.as_dict())
         if not drift or self._settings.provision == "verify":
             return [f"stream {wanted.name}: {one}" for one in drift]

@@ -7,12 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 from gateway.app import App, Role
 from gateway.client import CommandResult, NoAnswer, Outcome
+from gateway.config import Journal
 from gateway.errors import ConfigError, StartOver
 from gateway.journal.streams import Streams
+from gateway.subjects import Subjects
 from tests.support.nats_server import NatsServer
 from tests.support.stack import EXISTING_SERVER, QUIET, Stack, eventually
 
@@ -357,6 +360,27 @@ async def test_deleted_journal_is_noticed(nats_server: NatsServer) -> None:
         await eventually(stack.running.done)
 
         assert "the journal's stream has been deleted" in repr(stack.running.exception())
+
+
+@pytest.mark.parametrize("stream", ["mt4_demo_jobs", "mt4_demo_dead"])
+async def test_deleted_queue_is_made_anew(nats_server: NatsServer, stream: str) -> None:
+    """Else no job would be done any more, or one that cannot be taken would hold up the rest."""
+    async with Stack(nats_server.url, **HA) as stack:
+        jetstream = stack.client.connection.jetstream()
+        await jetstream.delete_stream(stream)
+        if stream == "mt4_demo_dead":
+            await stack.client.submit("DO_ORDER_SEND", {"lots": "many"})
+        await eventually(stack.running.done)
+
+        assert f"the stream {stream} has been deleted" in repr(stack.running.exception())
+
+
+async def test_streams_of_another_prefix_are_left_alone(nats_server: NatsServer) -> None:
+    """A dot of the prefix is an underscore in the stream's name."""
+    async with await nats.connect(nats_server.url) as client:
+        await Streams(Subjects("a.b", "demo"), Journal()).ensure(client)
+        with pytest.raises(ConfigError, match="is another's, of a.bj.demo.>"):
+            await Streams(Subjects("a_b", "demo"), Journal()).ensure(client)
 
 
 async def test_gateway_without_the_lease_does_not_say_not_known(nats_server: NatsServer) -> None:
