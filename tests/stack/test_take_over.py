@@ -379,7 +379,7 @@ async def test_streams_of_another_prefix_are_left_alone(nats_server: NatsServer)
     """A dot of the prefix is an underscore in the stream's name."""
     async with await nats.connect(nats_server.url) as client:
         await Streams(Subjects("a.b", "demo"), Journal()).ensure(client)
-        with pytest.raises(ConfigError, match="is another's, of a.bj.demo.>"):
+        with pytest.raises(ConfigError, match=r"is another's, of a\.bj\.demo\.>"):
             await Streams(Subjects("a_b", "demo"), Journal()).ensure(client)
 
 
