@@ -3,6 +3,7 @@
     flow 1   NATS command -> Bus -> Commands.accept -> lanes -> Commands.run -> Line -> MT4
              NATS result  <- Journal <------------------------------------------'
     flow 2   MT4 -> feed -> Ticks -> Bus -> NATS tick
+    calls    MT4 -> pipe -> Calls -> Bus -> NATS request, and its answer back
 
 `run` builds every object, starts one task each, and stops them in order.
 """
@@ -24,6 +25,7 @@ from typing import Any, TypeVar
 from gateway import __version__, cancellation
 from gateway.actions import ACTIONS
 from gateway.bus import Bus
+from gateway.calls import Calls
 from gateway.commands import Commands
 from gateway.config import Config
 from gateway.core.messages import Dialect, Json, Outcome, Reply, Request, Result
@@ -39,7 +41,7 @@ from gateway.metrics import Metrics
 from gateway.replies import event_shown
 from gateway.status import StatusServer, watch_loop_lag
 from gateway.terminal.line import Line
-from gateway.terminal.zmq import ZmqFeed, ZmqWire
+from gateway.terminal.transport import make_transport
 from gateway.ticks import Ticks
 
 log = logging.getLogger(__name__)
@@ -95,8 +97,11 @@ class App:
             retention_days=config.journal.retention_days,
             holds_lease=self.lease.is_held,
         )
+        self.calls = Calls(self.bus.call)
+        transport = make_transport(config.terminal, self.metrics, self.calls.take)
+        self._feed = transport.feed
         self.line = Line(
-            ZmqWire(config.terminal.request_endpoint),
+            transport.wire,
             config.terminal,
             self.metrics,
             journal=self.journal,
@@ -124,7 +129,6 @@ class App:
         self.status = StatusServer(
             config.http.address, self.metrics, self.describe, self.not_ready_because
         )
-        self._feed: ZmqFeed | None = None
         self._stopping = asyncio.Event()
         self._steps_down = False
         self._has_to_trade = config.policy.trading
@@ -146,6 +150,7 @@ class App:
                     tasks.create_task(self.line.keep(), name="line"),
                     tasks.create_task(self.commands.run(), name="commands"),
                     tasks.create_task(self.bus.pump(), name="bus-out"),
+                    tasks.create_task(self.calls.run(), name="calls"),
                     tasks.create_task(self._serve_bus(), name="bus"),
                     tasks.create_task(self._poll_ticks(), name="poll"),
                     tasks.create_task(self._watch_orders(), name="events"),
@@ -282,9 +287,7 @@ class App:
         await self.commands.drain(DRAIN_GRACE_S)
 
     def _open_feed(self) -> None:
-        endpoint = self.config.terminal.tick_endpoint
-        if endpoint is not None:
-            self._feed = ZmqFeed(endpoint)
+        if self._feed is not None:
             self._feed.open(self.ticks.receive)
 
     # ---- what the edges report ----------------------------------------------------------
@@ -463,7 +466,7 @@ def run(config: Config) -> None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(told_to_stop.wait(), pause_s)
 
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory(config.terminal.transport)) as runner:
         try:
             runner.run(main())
         except ExceptionGroup as group:
@@ -482,17 +485,23 @@ def first_of(group: BaseExceptionGroup[Raised]) -> Raised:
 def on_signal(stop: Callable[[], object]) -> None:
     """Call `stop` on SIGTERM and SIGINT, also where the loop knows no signals (Windows)."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if sys.platform == "win32":
+        numbers.append(signal.SIGBREAK)  # what Windows can send to another process
+    for number in numbers:
         try:
             loop.add_signal_handler(number, stop)
         except NotImplementedError:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
 
 
-def loop_factory() -> Any:
-    """Choose the event loop: uvloop where there is one; on Windows one that ZeroMQ can use."""
+def loop_factory(transport: str = "zmq") -> Any:
+    """Choose the event loop: uvloop where there is one; on Windows the one that can do it.
+
+    There ZeroMQ needs the loop that waits for sockets, and a pipe the other one.
+    """
     if sys.platform == "win32":
-        return asyncio.SelectorEventLoop
+        return asyncio.ProactorEventLoop if transport == "pipe" else asyncio.SelectorEventLoop
     with suppress(ImportError):
         import uvloop  # noqa: PLC0415 - optional
 

@@ -321,9 +321,9 @@ class Line:
         self._links += 1
         self.session.forget()
         if linked:
-            log.info("terminal_linked endpoint=%s", self._settings.request_endpoint)
+            log.info("terminal_linked endpoint=%s", self._settings.address)
         else:
-            log.warning("terminal_link_lost endpoint=%s", self._settings.request_endpoint)
+            log.warning("terminal_link_lost endpoint=%s", self._settings.address)
             if self._listener is not None and not self._listener.patient:
                 self._metrics.reply_dropped(self._listener.request.action, "disconnect")
             self._channel.lose()

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from gateway.terminal.dialects import MAX_REPLY_BYTES
-from gateway.terminal.wire import FrameHandler, LinkHandler
+from gateway.terminal.wire import FrameHandler, LinkHandler, MessageHandler
 
 log = logging.getLogger(__name__)
 
@@ -198,22 +197,19 @@ class ZmqWire:
             self._on_link(linked)
 
 
-MessageHandler = Callable[[list[tuple[bytes, bytes]]], None]
-"""Takes the messages of one wake-up: topic and payload each."""
-
-
 class ZmqFeed:
     """A SUB socket: everything that the terminal publishes, in batches."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
 
     def open(self, on_messages: MessageHandler) -> None:
         """Subscribe to everything, and keep trying to connect."""
         self._loop = asyncio.get_running_loop()
         self._on_messages = on_messages
+        self._context = zmq.Context()
         socket = self._context.socket(zmq.SUB)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
@@ -234,7 +230,8 @@ class ZmqFeed:
             self._loop.remove_reader(self._socket)
             self._socket.close(0)
             self._socket = None
-        self._context.term()
+        if self._context is not None:
+            self._context.term()
 
     def _drain(self) -> None:
         """Read one batch. Two plain `recv` cost a third of one `recv_multipart`."""

@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.bus": FOUNDATION | BODIES | {"gateway.metrics", "gateway.nats_login"},
     "gateway.journal": FOUNDATION | BODIES | {"gateway.metrics", "gateway.policy"},
     "gateway.jobs": FOUNDATION | BODIES | {"gateway.metrics", "gateway.journal"},
+    "gateway.calls": frozenset({"gateway.core"}),
     "gateway.metrics": FOUNDATION,
     "gateway.status": FOUNDATION | {"gateway.metrics"},
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
@@ -61,6 +62,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.events": frozenset({"gateway.core"}),
     "gateway.app": FLOW
     | {
+        "gateway.calls",
         "gateway.commands",
         "gateway.events",
         "gateway.replies",
