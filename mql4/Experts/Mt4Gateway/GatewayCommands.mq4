@@ -7,23 +7,15 @@
 #property strict
 
 #include <Mt4Gateway/Clock.mqh>
+#include <Mt4Gateway/CommandInputs.mqh>
 #include <Mt4Gateway/Dispatcher.mqh>
 #include <Mt4Gateway/Log.mqh>
+#include <Mt4Gateway/Session.mqh>
 #include <Mt4Gateway/Zmq.mqh>
 
-input string             Endpoint = "tcp://127.0.0.1:28282";  // Where requests are taken; tcp://*:28282 for other computers
-input bool               ConnectsOut = false;                 // Connect to Endpoint (a gateway that binds) instead of binding
-input ENUM_PLAIN_CLIENTS PlainClients = PLAIN_READ;           // What clients without a gateway may do
-input bool               LedgerCreate = false;                // Begin a ledger if there is none (once, at the first start)
-input int                LedgerKeepDays = 30;                 // How long a command is remembered, days
-input int                LedgerMaxCommands = 200000;          // Beyond this the ledger is full
-input int                LedgerMaxMegabytes = 64;             // Beyond this the ledger is full
-input double             MaxLots = 0;                         // Largest order, lots; 0: no limit
-input int                MaxOrders = 0;                       // Most open and pending orders; 0: no limit
-input string             AllowedSymbols = "";                 // Symbols that may be traded, with commas; empty: all
-input int                MaxWaitMs = 5000;                    // Longest wait for history that is not loaded
-input int                TimerMs = 5;                         // How often requests are looked for
-input string             CurveSecretKey = "";                 // Z85, 40 characters; empty: no encryption
+input string Endpoint = "tcp://127.0.0.1:28282";  // Where requests are taken; tcp://*:28282 for other computers
+input bool   ConnectsOut = false;                 // Connect to Endpoint (a gateway that binds) instead of binding
+input string CurveSecretKey = "";                 // Z85, 40 characters; empty: no encryption
 
 #define REQUESTS_PER_EVENT 64
 #define BUFFER_BYTES 65600
@@ -37,28 +29,17 @@ uchar             request_bytes[];
 long              bind_tried_ms = 0;
 long              session_number = 0;
 
-string SessionVariable() { return("Mt4Gateway.session"); }
-string TickPortVariable() { return("Mt4Gateway.tick_port"); }
-
 int OnInit()
   {
    DispatcherOptions options;
-   options.plain_clients = PlainClients;
-   options.max_wait_ms = MaxWaitMs;
-   options.tick_variable = TickPortVariable();
-   options.limits.max_lots = MaxLots;
-   options.limits.max_orders = MaxOrders;
-   options.limits.symbols = SymbolList(AllowedSymbols);
-   options.ledger.may_create = LedgerCreate;
-   options.ledger.keep_days = LedgerKeepDays;
-   options.ledger.max_entries = LedgerMaxCommands;
-   options.ledger.max_bytes = LedgerMaxMegabytes * 1048576;
-   if(!AreInputsGood())
+   if(!AreCommandInputsGood() || !IsKeyGood())
       return(INIT_PARAMETERS_INCORRECT);
+   ReadCommandInputs(options);
+   options.program = "GatewayCommands";
+   options.tick_variable = "Mt4Gateway.tick_port";
    ArrayResize(request_bytes, BUFFER_BYTES);
    session_number = NewSession();
-   if(GlobalVariableSet(SessionVariable(), (double)session_number) == 0)
-      LogWarning("session_not_told code=" + IntegerToString(GetLastError()));
+   TellSession(session_number);
    dispatcher.Start(options, SessionName(session_number));
    BindCommands();
    if(!EventSetMillisecondTimer(TimerMs))
@@ -66,27 +47,12 @@ int OnInit()
    return(INIT_SUCCEEDED);
   }
 
-bool AreInputsGood()
+bool IsKeyGood()
   {
-   string wrong = "";
-   if(StringLen(CurveSecretKey) != 0 && StringLen(CurveSecretKey) != 40)
-      wrong = "CurveSecretKey has not 40 characters";
-   if(TimerMs < 1 || LedgerKeepDays < 7 || LedgerMaxCommands < 100 || LedgerMaxMegabytes < 1 || LedgerMaxMegabytes > 1024)
-      wrong = "TimerMs is below 1, LedgerKeepDays below 7, LedgerMaxCommands below 100, or LedgerMaxMegabytes outside 1 to 1024";
-   if(wrong != "")
-      LogError("bad_inputs reason=\"" + wrong + "\"");
-   return(wrong == "");
-  }
-
-// "A, B" as ",A,B,", so that one search finds a whole name.
-string SymbolList(string names)
-  {
-   string parts[];
-   string list = "";
-   int count = StringSplit(names, ',', parts);
-   for(int i = 0; i < count; i++)
-      list += "," + StringTrimLeft(StringTrimRight(parts[i]));
-   return(list == "" ? "" : list + ",");
+   if(StringLen(CurveSecretKey) == 0 || StringLen(CurveSecretKey) == 40)
+      return(true);
+   LogError("bad_inputs reason=\"CurveSecretKey has not 40 characters\"");
+   return(false);
   }
 
 void OnDeinit(const int reason)
@@ -94,9 +60,7 @@ void OnDeinit(const int reason)
    EventKillTimer();
    commands.Close();
    dispatcher.Stop();
-   if(!GlobalVariableDel(SessionVariable()))
-      LogWarning("session_not_forgotten code=" + IntegerToString(GetLastError()));
-   GlobalVariablesFlush();
+   ForgetSession();
    LogInfo("stopped reason=" + IntegerToString(reason));
   }
 
