@@ -2,7 +2,6 @@
 #include "os.h"
 
 #define WIN32_LEAN_AND_MEAN
-#define NOMINMAX
 #include <windows.h>
 
 #include <direct.h>

@@ -66,6 +66,7 @@ async def doubling(url: str) -> AsyncIterator[Client]:
 
     async with await nats.connect(url) as service:
         await service.subscribe("mt4.demo.call.double", cb=double)
+        await asyncio.sleep(0)  # or the flush overtakes it: tests/stack/test_nats_facts.py
         await service.flush()
         yield service
 

@@ -173,6 +173,7 @@ async def serve(url: str, name: str, answer: bytes | None) -> Client:
             await question.respond(answer)
 
     await connection.subscribe(f"mt4.demo.call.{name}", cb=respond)
+    await asyncio.sleep(0)  # or the flush overtakes it: tests/stack/test_nats_facts.py
     await connection.flush()
     return connection
 
@@ -283,6 +284,7 @@ async def test_plain_form_answers_numbers(nats_server: NatsServer) -> None:
 
     await service.subscribe("mt4.demo.call.double", cb=double)
     await service.subscribe("mt4.demo.tick.EURUSD", cb=note)
+    await asyncio.sleep(0)  # or the flush overtakes it: tests/stack/test_nats_facts.py
     await service.flush()
     async with PlainStack(nats_server.url, terminal=settings), PipeEnd(name, None) as end:
         for number in range(200):

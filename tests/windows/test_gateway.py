@@ -187,6 +187,7 @@ async def test_plain_form_answers_a_program_of_somebody_elses(
         await question.respond(json.dumps(2 * json.loads(question.data)).encode())
 
     await service.subscribe("mt4.demo.call.double", cb=double)
+    await asyncio.sleep(0)  # or the flush overtakes it: tests/stack/test_nats_facts.py
     await service.flush()
     async with running(tmp_path, configuration(nats_server.url, {"pipe_name": name} | form)):
         await asyncio.to_thread(expert.start)
