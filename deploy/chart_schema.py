@@ -22,7 +22,11 @@ MARKS = r"^[^\x00-\x1f\x7f-\x9f" + "\ufeff\ufffe\uffff" + "]*$"
 
 # What the chart sets itself, and what has no place in a ConfigMap.
 NOT_IN_VALUES = {
-    "terminal": {"name", "request_endpoint", "tick_endpoint"},
+    "terminal": {
+        *("name", "request_endpoint", "tick_endpoint"),
+        # A pipe does not leave the machine that the terminal runs on.
+        *("transport", "pipe_name", "pipe_mode", "pipe_symbol", "pipe_call"),
+    },
     "http": {"address"},
 }
 

@@ -3,6 +3,7 @@
     flow 1   NATS command -> Bus -> Commands.accept -> lanes -> Commands.run -> Line -> MT4
              NATS result  <- Journal <------------------------------------------'
     flow 2   MT4 -> feed -> Ticks -> Bus -> NATS tick
+    calls    MT4 -> pipe -> Calls -> Bus -> NATS request, and its answer back
 
 `run` builds every object, starts one task each, and stops them in order.
 """
@@ -25,6 +26,7 @@ from gateway import __version__, cancellation
 from gateway.actions import ACTIONS
 from gateway.audit import Audit
 from gateway.bus import Bus
+from gateway.calls import Calls
 from gateway.commands import Commands
 from gateway.config import Config
 from gateway.core.messages import Dialect, Json, Outcome, Reply, Request, Result
@@ -44,7 +46,7 @@ from gateway.replies import event_shown
 from gateway.status import StatusServer, watch_loop_lag
 from gateway.terminal.curve import curve_of
 from gateway.terminal.line import Line
-from gateway.terminal.zmq import ZmqFeed, ZmqWire
+from gateway.terminal.transport import make_transport
 from gateway.ticks import Ticks
 
 log = logging.getLogger(__name__)
@@ -108,8 +110,11 @@ class App:
             holds_lease=self.lease.is_held,
         )
         self._curve = curve_of(config.terminal)
+        self.calls = Calls(self.bus.call)
+        transport = make_transport(config.terminal, self.metrics, self.calls.take, self._curve)
+        self._feed = transport.feed
         self.line = Line(
-            ZmqWire(config.terminal.request_endpoint, self._curve),
+            transport.wire,
             config.terminal,
             self.metrics,
             journal=self.journal,
@@ -145,7 +150,6 @@ class App:
         self.status = StatusServer(
             config.http.address, self.metrics, self.describe, self.not_ready_because
         )
-        self._feed: ZmqFeed | None = None
         self._stopping = asyncio.Event()
         self._steps_down = False
         self._has_inherited = False
@@ -172,6 +176,7 @@ class App:
                     tasks.create_task(self.line.keep(), name="line"),
                     tasks.create_task(self.commands.run(), name="commands"),
                     tasks.create_task(self.bus.pump(), name="bus-out"),
+                    tasks.create_task(self.calls.run(), name="calls"),
                     tasks.create_task(self._serve_bus(), name="bus"),
                     tasks.create_task(self._poll_ticks(), name="poll"),
                     tasks.create_task(self._watch_orders(), name="events"),
@@ -327,9 +332,7 @@ class App:
         await self.commands.drain(DRAIN_GRACE_S)
 
     def _open_feed(self) -> None:
-        endpoint = self.config.terminal.tick_endpoint
-        if endpoint is not None:
-            self._feed = ZmqFeed(endpoint, self._curve)
+        if self._feed is not None:
             self._feed.open(self.ticks.receive)
 
     # ---- what the edges report ----------------------------------------------------------
@@ -519,7 +522,7 @@ def run(config: Config, reload: Reload | None = None) -> None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(told_to_stop.wait(), pause_s)
 
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory(config.terminal.transport)) as runner:
         try:
             runner.run(main())
         except ExceptionGroup as group:
@@ -538,17 +541,23 @@ def first_of(group: BaseExceptionGroup[Raised]) -> Raised:
 def on_signal(stop: Callable[[], object]) -> None:
     """Call `stop` on SIGTERM and SIGINT, also where the loop knows no signals (Windows)."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if sys.platform == "win32":
+        numbers.append(signal.SIGBREAK)  # what Windows can send to another process
+    for number in numbers:
         try:
             loop.add_signal_handler(number, stop)
         except NotImplementedError:
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop))
 
 
-def loop_factory() -> Any:
-    """Choose the event loop: uvloop where there is one; on Windows one that ZeroMQ can use."""
+def loop_factory(transport: str = "zmq") -> Any:
+    """Choose the event loop: uvloop where there is one; on Windows the one that can do it.
+
+    There ZeroMQ needs the loop that waits for sockets, and a pipe the other one.
+    """
     if sys.platform == "win32":
-        return asyncio.SelectorEventLoop
+        return asyncio.ProactorEventLoop if transport == "pipe" else asyncio.SelectorEventLoop
     with suppress(ImportError):
         import uvloop  # noqa: PLC0415 - optional
 

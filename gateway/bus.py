@@ -8,6 +8,7 @@ the round trip; a login that is refused is tried again, for somebody may put it 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import time
@@ -18,6 +19,8 @@ from typing import Any
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, BadRequestError
 from nats.micro import add_service
@@ -27,7 +30,18 @@ from nats.micro.service import ServiceConfig
 from gateway import __version__, cancellation
 from gateway.actions import ACTIONS
 from gateway.config import Config, without_secret
-from gateway.core.messages import Answer, CommandId, Effect, Json, Outcome, Result, Wish
+from gateway.core.messages import (
+    Answer,
+    Call,
+    CallAnswer,
+    CommandId,
+    Effect,
+    Json,
+    NoCallAnswer,
+    Outcome,
+    Result,
+    Wish,
+)
 from gateway.envelope import (
     CLIENT_PATTERN,
     CONTENT_TYPE_HEADER,
@@ -61,6 +75,8 @@ CONFIRMED_IN_S = 60
 WORTH_ASKING_BYTES = 65_536
 """What may be under way to NATS without being asked about; some hundred ticks."""
 HEADERS_BYTES = 4096
+MOST_ANSWER_BYTES = 60_000
+"""Of a call's answer: with what stands around it, a line that an MQL4 program takes."""
 SCHEMAS_ARE_IN = "mt4-gateway asyncapi"
 """Who finds the service learns here how its bodies are described."""
 
@@ -451,6 +467,33 @@ class Bus:
 
     # ---- outbound -----------------------------------------------------------------------
 
+    async def call(self, call: Call) -> CallAnswer:
+        """Put an MQL4 program's question to whoever serves it, once, and wait for the answer."""
+        if not self.client.is_connected:
+            return CallAnswer(error=NoCallAnswer.NO_BUS, message="there is no connection to NATS")
+        subject = self.subjects.call(call.name)
+        try:
+            question = encode(call.payload, Encoding.JSON)
+        except (ValueError, RecursionError) as exc:
+            return CallAnswer(error=NoCallAnswer.BAD_CALL, message=f"no JSON value: {exc}")
+        if len(question) > self._most_bytes:
+            message = f"{len(question)} bytes are more than {self._most_bytes}"
+            return CallAnswer(error=NoCallAnswer.BAD_CALL, message=message)
+        try:
+            reply = await self.client.request(subject, question, timeout=call.timeout_s)
+        except NoRespondersError:
+            message = f"nobody listens on {subject}"
+            return CallAnswer(error=NoCallAnswer.NOBODY_LISTENS, message=message)
+        except NatsTimeoutError:
+            message = f"no answer on {subject} within {call.timeout_s:g} s"
+            return CallAnswer(error=NoCallAnswer.TIMEOUT, message=message)
+        except NatsError as exc:
+            return CallAnswer(error=NoCallAnswer.NO_BUS, message=repr(exc))
+        if len(reply.data) > MOST_ANSWER_BYTES:
+            message = f"{len(reply.data)} bytes are more than {MOST_ANSWER_BYTES}"
+            return CallAnswer(error=NoCallAnswer.BAD_ANSWER, message=message)
+        return _call_answer(reply.data)
+
     async def _reply(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
         """Answer a request; nobody waits any more where that fails."""
         if not self.client.is_connected:
@@ -563,3 +606,12 @@ class Bus:
             log.warning("tick_stream_differs stream=%s cause=%s", stream.name, exc.description)
         except (APIError, NatsError, TimeoutError) as exc:
             log.warning("tick_stream_unavailable stream=%s cause=%r", stream.name, exc)
+
+
+def _call_answer(body: bytes) -> CallAnswer:
+    try:
+        payload = json.loads(body)
+        encode(payload, Encoding.JSON)  # what cannot be written again cannot be handed on
+    except (ValueError, RecursionError) as exc:
+        return CallAnswer(error=NoCallAnswer.BAD_ANSWER, message=f"the answer is not JSON: {exc}")
+    return CallAnswer(payload)

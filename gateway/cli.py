@@ -288,9 +288,9 @@ async def _report(findings: AsyncIterator[Any], *, as_json: bool) -> int:
 
 
 def _sim(args: argparse.Namespace) -> int:
-    from gateway.sim.program import run  # noqa: PLC0415
+    from gateway.sim.program import serve  # noqa: PLC0415
 
-    return asyncio.run(run(args))
+    return serve(args)
 
 
 # ---- over the bus -----------------------------------------------------------------------

@@ -36,6 +36,8 @@ Endpoint = Annotated[
     StringConstraints(pattern=r"^(tcp://(\*|\[[0-9a-fA-F:]+\]|[A-Za-z0-9._-]+):\d{1,5}|ipc://.+)$"),
 ]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
+PipeName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+CallName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class Section(BaseModel):
@@ -54,7 +56,9 @@ class Terminal(Section):
     """The MetaTrader 4 terminal this gateway serves."""
 
     name: Alias = Field("demo", description="The terminal's alias on the bus.")
-    transport: Literal["zmq"] = Field("zmq", description="How the terminal is reached.")
+    transport: Literal["zmq", "pipe"] = Field(
+        "zmq", description="How the terminal is reached: ZeroMQ, or a named pipe (no DLL)."
+    )
     dialect: Literal["auto", "bridge", "metatrader4-server"] = Field(
         "auto", description="The protocol it speaks; `auto` asks with `HELLO`."
     )
@@ -77,6 +81,20 @@ class Terminal(Section):
         None,
         description="File with the public keys of terminals that may connect, one a line, where "
         "we bind; read again at each connection.",
+    )
+    pipe_name: PipeName | None = Field(
+        None,
+        description=r"Transport `pipe`: NAME of `\\.\pipe\NAME`, which the gateway makes.",
+    )
+    pipe_mode: Literal["json", "text"] = Field(
+        "json",
+        description="`text`: bare numbers, one per line, each a tick and a question; no commands.",
+    )
+    pipe_symbol: SymbolName | None = Field(
+        None, description="Pipe mode `text`: the symbol whose price the numbers are."
+    )
+    pipe_call: CallName | None = Field(
+        None, description="Pipe mode `text`: the call that answers a number (`call.<name>`)."
     )
     reply_timeout_s: Seconds = Field(
         5.0, description="A reply is missed after this. For a trade nothing is decided by it."
@@ -136,6 +154,23 @@ class Terminal(Section):
                 what = "is missing: an" if is_wanted else "is of no use: no"
                 raise ValueError(f"{name} {what} endpoint {does}")
         return self
+
+    @model_validator(mode="after")
+    def _pipe_is_whole(self) -> Self:
+        if (self.transport == "pipe") != (self.pipe_name is not None):
+            raise ValueError('transport = "pipe" and pipe_name go together')
+        if self.transport == "pipe" and self.dialect == "metatrader4-server":
+            raise ValueError("the existing server knows no pipe: dialect must be auto or bridge")
+        for key in ("pipe_symbol", "pipe_call"):
+            is_set = getattr(self, key) is not None
+            if is_set != (self.transport == "pipe" and self.pipe_mode == "text"):
+                raise ValueError(f'pipe_mode = "text" (of transport "pipe") and {key} go together')
+        return self
+
+    @property
+    def address(self) -> str:
+        """Name what requests go to, for people."""
+        return f"pipe {self.pipe_name}" if self.transport == "pipe" else self.request_endpoint
 
 
 def without_secret(address: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -18,12 +18,15 @@ from gateway.client import Mt4Client, NoAnswer, NotConnected
 from gateway.config import Config
 from gateway.core.exchange import Replied, Send
 from gateway.core.messages import (
+    Call,
+    CallAnswer,
     Command,
     CommandId,
     Dialect,
     Effect,
     Json,
     Lane,
+    NoCallAnswer,
     Purpose,
     Request,
 )
@@ -34,7 +37,7 @@ from gateway.nats_login import Login
 from gateway.subjects import Subjects
 from gateway.terminal.curve import curve_of
 from gateway.terminal.line import Line
-from gateway.terminal.zmq import ZmqWire
+from gateway.terminal.transport import make_transport
 
 PATIENCE_S = 5.0
 CLOCK_STEP_S = 1800
@@ -76,6 +79,9 @@ async def examine(config: Config, patience_s: float = PATIENCE_S) -> AsyncIterat
         async with client:
             async for finding in _examine_bus(config, client):
                 yield finding
+            if config.terminal.transport == "pipe" and await _is_served(client):
+                yield Finding("ok", f"{config.terminal.address} is held by the gateway that runs")
+                return
     async for finding in _examine_terminal(config, patience_s):
         yield finding
 
@@ -130,12 +136,26 @@ async def _examine_jetstream(config: Config, connection: Client) -> AsyncIterato
         yield Finding("ok", "journal, jobs and dead letters are as they must be")
 
 
+async def _is_served(client: Mt4Client) -> bool:
+    """Tell whether a gateway runs: a pipe has one server, so nobody else can look at it then."""
+    try:
+        await client.status()
+    except NoAnswer:
+        return False
+    return True
+
+
+def _ask_nobody(_: Call, answered: Callable[[CallAnswer], None]) -> None:
+    answered(CallAnswer(error=NoCallAnswer.NO_BUS, message="this is only the doctor"))
+
+
 async def _examine_terminal(config: Config, patience_s: float) -> AsyncIterator[Finding]:
     changed = asyncio.Event()
+    metrics = Metrics()
     line = Line(
-        ZmqWire(config.terminal.request_endpoint, curve_of(config.terminal)),
+        make_transport(config.terminal, metrics, _ask_nobody, curve_of(config.terminal)).wire,
         config.terminal,
-        Metrics(),
+        metrics,
         claims=lambda: False,
         on_stray=lambda *_: None,
         on_change=changed.set,
@@ -150,13 +170,14 @@ async def _examine_terminal(config: Config, patience_s: float) -> AsyncIterator[
         async for finding in _examine_line(line):
             yield finding
     except TimeoutError:
-        endpoint = config.terminal.request_endpoint
+        endpoint = config.terminal.address
         if line.is_linked:
             what = f"the terminal at {endpoint} is there but does not answer"
             cure = "is it busy with an order, or is this another program's port?"
         else:
             what = f"nothing answers at {endpoint}"
-            cure = "start the terminal's program; check terminal.request_endpoint and firewall"
+            key = "pipe_name" if config.terminal.transport == "pipe" else "request_endpoint"
+            cure = f"start the terminal's program; check terminal.{key} and firewall"
         yield Finding("failed", what, cure)
     finally:
         keeping.cancel()

@@ -95,3 +95,7 @@ class Subjects:
     def control(self, verb: str) -> str:
         """Name the subject of an operator's verb (request and reply)."""
         return f"{self.base}.control.{verb}"
+
+    def call(self, name: str) -> str:
+        """Name the subject on which an MQL4 program's question is put (request and reply)."""
+        return f"{self.base}.call.{name}"

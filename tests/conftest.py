@@ -37,7 +37,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _is_there(tool: str) -> bool:
-    """Look for a program, or for `python:MODULE` (of requirements-deploy.lock)."""
+    """Look for a program, `python:MODULE` (of requirements-deploy.lock), or Windows' Python."""
+    if tool == "windows-python":  # made by .ci/windows-tools
+        folder = os.environ.get("MT4GW_WINDOWS", Path(__file__).parents[1] / ".windows")
+        return (Path(folder) / "made-of").exists()
     kind, _, module = tool.partition(":")
     if kind == "python":
         return find_spec(module) is not None

@@ -272,3 +272,36 @@ class Wish:
     problem: str | None = None
     trace: str | None = None
     via: str = "trade"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A question that an MQL4 program puts to whoever serves `name` on the bus.
+
+    Attributes:
+        payload: What is asked, any JSON value.
+    """
+
+    name: str
+    payload: Json
+    timeout_s: float
+
+
+class NoCallAnswer(StrEnum):
+    """Why a call was not answered."""
+
+    NOBODY_LISTENS = "nobody_listens"
+    TIMEOUT = "timeout"
+    NO_BUS = "no_bus"
+    BUSY = "busy"
+    BAD_CALL = "bad_call"
+    BAD_ANSWER = "bad_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class CallAnswer:
+    """What came of a call: a payload, or why there is none."""
+
+    payload: Json = None
+    error: NoCallAnswer | None = None
+    message: str = ""

@@ -39,6 +39,7 @@ class SimOptions:
         dialect: What it speaks.
         request_endpoint: Where it takes requests; port `*` takes any.
         tick_endpoint: Where it publishes (bridge only).
+        pipe_address: The gateway's pipe, opened instead of both endpoints (bridge only).
         connects: Connect to both endpoints, for a gateway that binds them, instead of binding.
         curve: Its keys; None for a connection that is not encrypted.
         ledger_path: Its ledger; None keeps one in a temporary folder as long as the object lives.
@@ -56,6 +57,7 @@ class SimOptions:
     dialect: DialectName = DialectName.BRIDGE
     request_endpoint: str = "tcp://127.0.0.1:28282"
     tick_endpoint: str = "tcp://127.0.0.1:28283"
+    pipe_address: str | None = None
     connects: bool = False
     curve: SimCurve | None = None
     ledger_path: Path | None = None

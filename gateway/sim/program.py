@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--request-endpoint", default=defaults.request_endpoint, metavar="ENDPOINT")
     add("--tick-endpoint", default=defaults.tick_endpoint, metavar="ENDPOINT")
     add("--connect", action="store_true", help="connect to a gateway that binds both endpoints")
+    add("--pipe", metavar="ADDRESS", help="open this pipe of a gateway's instead of two sockets")
     add("--seed", type=int, default=defaults.seed, help="decides prices and faults")
     add(
         "--fault",
@@ -100,10 +101,18 @@ def main() -> int:
     """Parse the command line and run; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m gateway.sim", description=__doc__)
     add_arguments(parser)
-    # ZeroMQ's file descriptors need a selector loop, which is not Windows' default.
-    factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+    return serve(parser.parse_args())
+
+
+def serve(args: argparse.Namespace) -> int:
+    """Run in a loop of its own, and return the exit code.
+
+    ZeroMQ's file descriptors need a selector loop; a pipe needs the other one, Windows' default.
+    """
+    needs_selector = sys.platform == "win32" and args.pipe is None
+    factory = asyncio.SelectorEventLoop if needs_selector else None
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(run(parser.parse_args()))
+        return runner.run(run(args))
 
 
 def _terminal(args: argparse.Namespace) -> SimTerminal:
@@ -111,6 +120,7 @@ def _terminal(args: argparse.Namespace) -> SimTerminal:
         dialect=args.dialect,
         request_endpoint=args.request_endpoint,
         tick_endpoint=args.tick_endpoint,
+        pipe_address=args.pipe,
         connects=args.connect,
         ledger_path=args.ledger,
         state_path=args.state,

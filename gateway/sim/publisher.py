@@ -1,6 +1,7 @@
-"""The publishing socket: ticks, heartbeats, order and account events, topic and msgpack map."""
+"""What a terminal publishes: ticks, heartbeats, order and account events; and the socket for it."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Any
 
 import msgpack
@@ -16,48 +17,31 @@ HIGH_WATER_MARK = 100_000
 _SUBSCRIBED = 1
 
 
-class Publisher:
-    """Publish to whoever subscribes.
+class Publisher(ABC):
+    """Publish to whoever listens.
 
-    The socket is XPUB, which to a subscriber is PUB, because it tells who has subscribed to what:
-    a replay starts when somebody listens, and loses nothing.
+    Attributes:
+        endpoint: Where, None where that is no address of its own.
+        has_tick_subscriber: Set once somebody listens to ticks.
     """
 
-    def __init__(
-        self,
-        context: "zmq.asyncio.Context",
-        endpoint: str,
-        *,
-        drops_nothing: bool = False,
-        connects: bool = False,
-        curve: SimCurve | None = None,
-    ) -> None:
-        """Bind or connect.
+    endpoint: str | None
 
-        Args:
-            context: Where the socket lives.
-            endpoint: Such as `tcp://127.0.0.1:28283`.
-            drops_nothing: Wait for a slow subscriber instead of dropping what it does not take.
-            connects: Connect to a gateway that binds.
-            curve: Keys, to encrypt.
-        """
-        self._socket: Any = context.socket(zmq.XPUB)
-        self._socket.linger = 0
-        self._socket.sndhwm = HIGH_WATER_MARK
-        if drops_nothing:
-            self._socket.setsockopt(zmq.XPUB_NODROP, 1)
-        self.endpoint = attach(self._socket, endpoint, connects=connects, curve=curve)
+    def __init__(self) -> None:
+        """Begin to count."""
         self.has_tick_subscriber = asyncio.Event()
         self._seqs: dict[str, int] = {}
 
-    async def watch_subscriptions(self) -> None:
-        """Note the first subscriber of ticks; runs until cancelled."""
-        while True:
-            frame: bytes = await self._socket.recv()
-            topic = frame[1:]
-            wants_ticks = topic.startswith(b"tick.") or b"tick.".startswith(topic)
-            if frame[:1] == bytes([_SUBSCRIBED]) and wants_ticks:
-                self.has_tick_subscriber.set()
+    @abstractmethod
+    async def run(self) -> None:
+        """Do what has to be done beside publishing, until cancelled."""
+
+    @abstractmethod
+    async def _send(self, topic: str, body: Body) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop."""
 
     async def tick(
         self,
@@ -111,6 +95,49 @@ class Publisher:
                 "previous_ticket": event.previous_ticket,
             },
         )
+
+
+class SocketPublisher(Publisher):
+    """Publish two frames, topic and msgpack map.
+
+    The socket is XPUB, which to a subscriber is PUB, because it tells who has subscribed to what:
+    a replay starts when somebody listens, and loses nothing.
+    """
+
+    def __init__(
+        self,
+        context: "zmq.asyncio.Context",
+        endpoint: str,
+        *,
+        drops_nothing: bool = False,
+        connects: bool = False,
+        curve: SimCurve | None = None,
+    ) -> None:
+        """Bind or connect.
+
+        Args:
+            context: Where the socket lives.
+            endpoint: Such as `tcp://127.0.0.1:28283`.
+            drops_nothing: Wait for a slow subscriber instead of dropping what it does not take.
+            connects: Connect to a gateway that binds.
+            curve: Keys, to encrypt.
+        """
+        super().__init__()
+        self._socket: Any = context.socket(zmq.XPUB)
+        self._socket.linger = 0
+        self._socket.sndhwm = HIGH_WATER_MARK
+        if drops_nothing:
+            self._socket.setsockopt(zmq.XPUB_NODROP, 1)
+        self.endpoint = attach(self._socket, endpoint, connects=connects, curve=curve)
+
+    async def run(self) -> None:
+        """Note the first subscriber of ticks; runs until cancelled."""
+        while True:
+            frame: bytes = await self._socket.recv()
+            topic = frame[1:]
+            wants_ticks = topic.startswith(b"tick.") or b"tick.".startswith(topic)
+            if frame[:1] == bytes([_SUBSCRIBED]) and wants_ticks:
+                self.has_tick_subscriber.set()
 
     async def _send(self, topic: str, body: Body) -> None:
         await self._socket.send_multipart([topic.encode(), msgpack.packb(body)])

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
-from gateway.sim.channel import Message, RequestChannel
+from gateway.sim.channel import Message
 from gateway.sim.desk import Command, Desk
 from gateway.sim.faults import Fault, FaultKind, FaultPlan
 from gateway.sim.legacy_trades import ProgramDied
 from gateway.sim.lenient_json import LenientJsonError, parse_lenient
 from gateway.sim.reads import Answer
+from gateway.sim.sockets import Channel
 from gateway.sim.truth import Truth
 from gateway.sim.wire import Body, Json
 
@@ -30,7 +31,7 @@ class RequestServer:
     def __init__(
         self,
         *,
-        channel: RequestChannel,
+        channel: Channel,
         program: Program,
         desk: Desk,
         faults: FaultPlan,

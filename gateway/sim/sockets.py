@@ -1,13 +1,43 @@
-"""The two sockets of a running terminal."""
+"""The two ends of a running terminal: one for requests, one for ticks; here as sockets."""
 
 import contextlib
 from dataclasses import dataclass
+from typing import Protocol
 
 import zmq.asyncio
 
-from gateway.sim.channel import RequestChannel
+from gateway.sim.channel import Message, RequestChannel
 from gateway.sim.options import SimCurve
-from gateway.sim.publisher import Publisher
+from gateway.sim.publisher import Publisher, SocketPublisher
+
+
+class Channel(Protocol):
+    """Name what the request loop needs."""
+
+    @property
+    def endpoint(self) -> str:
+        """Return where requests come from."""
+
+    async def receive(self) -> Message:
+        """Wait for the next request."""
+
+    async def reply(self, message: Message, body: bytes) -> bool:
+        """Send the reply to a request; False if it is lost on the way out."""
+
+
+class Ends(Protocol):
+    """Name what a terminal has from one start to its end."""
+
+    @property
+    def channel(self) -> Channel:
+        """Return where requests are taken."""
+
+    @property
+    def publisher(self) -> Publisher | None:
+        """Return where ticks and events go; None in a dialect without."""
+
+    def close(self) -> None:
+        """Close both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +91,7 @@ class Sockets:
             )
             publisher = None
             if tick_endpoint is not None:
-                publisher = Publisher(
+                publisher = SocketPublisher(
                     context,
                     tick_endpoint,
                     drops_nothing=drops_nothing,

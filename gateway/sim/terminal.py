@@ -28,10 +28,11 @@ from gateway.sim.feed import Feed
 from gateway.sim.ledger import Ledger
 from gateway.sim.legacy import LegacyDialect
 from gateway.sim.options import DialectName, SimOptions
+from gateway.sim.pipe import PipeEnds
 from gateway.sim.platform import Platform
 from gateway.sim.quotes import QuoteSource, RandomWalk, TimedQuote
 from gateway.sim.serving import Program, RequestServer
-from gateway.sim.sockets import Sockets
+from gateway.sim.sockets import Ends, Sockets
 from gateway.sim.truth import Truth
 from gateway.sim.wire import Body
 
@@ -42,14 +43,14 @@ __all__ = ["DialectName", "SimOptions", "SimTerminal"]
 class _Session:
     """What exists from one start of the terminal to its end."""
 
-    sockets: Sockets
+    ends: Ends
     ledger: Ledger | None
     identity: BridgeTerminal
     feed: Feed
     started_s: float
 
     def close(self) -> None:
-        self.sockets.close()
+        self.ends.close()
         if self.ledger is not None:
             self.ledger.close()
 
@@ -214,7 +215,35 @@ class SimTerminal:
 
     def _open_session(self) -> _Session:
         is_bridge = self.options.dialect is DialectName.BRIDGE
-        sockets = Sockets.open(
+        ends = self._open_ends()
+        with contextlib.ExitStack() as undo:
+            undo.callback(ends.close)
+            ledger = self._open_ledger() if is_bridge else None
+            undo.pop_all()
+        self.request_endpoint = ends.channel.endpoint
+        if ends.publisher is not None:
+            self.tick_endpoint = ends.publisher.endpoint
+        # Who binds knows its endpoint; a gateway that binds has no use for it.
+        told_endpoint = None if self.options.connects else self.tick_endpoint
+        identity = BridgeTerminal(uuid.uuid4().hex, told_endpoint, set(self.broker.specs))
+        feed = Feed(
+            self.broker,
+            self._bars,
+            ends.publisher,
+            broker_offset_s=self.options.broker_offset_s,
+            subscribed=identity.subscribed,
+            moving=self._moving,
+            save=self._save,
+        )
+        return _Session(ends, ledger, identity, feed, self._monotonic_s())
+
+    def _open_ends(self) -> Ends:
+        is_bridge = self.options.dialect is DialectName.BRIDGE
+        if self.options.pipe_address is not None:
+            if not is_bridge:
+                raise ValueError("the existing server knows no pipe")
+            return PipeEnds(self.options.pipe_address)
+        return Sockets.open(
             self.request_endpoint,
             self.tick_endpoint,
             high_water_mark=None if is_bridge else 1,  # 1 as the existing server, see channel.py
@@ -222,26 +251,6 @@ class SimTerminal:
             connects=self.options.connects,
             curve=self.options.curve,
         )
-        with contextlib.ExitStack() as undo:
-            undo.callback(sockets.close)
-            ledger = self._open_ledger() if is_bridge else None
-            undo.pop_all()
-        self.request_endpoint = sockets.channel.endpoint
-        if sockets.publisher is not None:
-            self.tick_endpoint = sockets.publisher.endpoint
-        # Who binds knows its endpoint; a gateway that binds has no use for it.
-        told_endpoint = None if self.options.connects else self.tick_endpoint
-        identity = BridgeTerminal(uuid.uuid4().hex, told_endpoint, set(self.broker.specs))
-        feed = Feed(
-            self.broker,
-            self._bars,
-            sockets.publisher,
-            broker_offset_s=self.options.broker_offset_s,
-            subscribed=identity.subscribed,
-            moving=self._moving,
-            save=self._save,
-        )
-        return _Session(sockets, ledger, identity, feed, self._monotonic_s())
 
     def _open_ledger(self) -> Ledger:
         terms = self.broker.terms
@@ -267,7 +276,7 @@ class SimTerminal:
 
     async def _run(self, session: _Session) -> None:
         server = RequestServer(
-            channel=session.sockets.channel,
+            channel=session.ends.channel,
             program=self._program(session),
             desk=self._desk,
             faults=self.faults,
@@ -281,9 +290,9 @@ class SimTerminal:
                 tasks.create_task(server.run(), name="sim-requests")
                 tasks.create_task(self._feed_quotes(session), name="sim-quotes")
                 tasks.create_task(self._beat(session), name="sim-heartbeats")
-                if session.sockets.publisher is not None:
-                    watch = session.sockets.publisher.watch_subscriptions()
-                    tasks.create_task(watch, name="sim-subscriptions")
+                if session.ends.publisher is not None:
+                    publishing = session.ends.publisher.run()
+                    tasks.create_task(publishing, name="sim-publisher")
         except* TerminalDied as group:
             died = next(e for e in group.exceptions if isinstance(e, TerminalDied))
         except* Exception:

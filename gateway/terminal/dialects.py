@@ -49,9 +49,10 @@ def _integer_64(text: str) -> int:
     return value
 
 
-_decode_json = json.JSONDecoder(
+decode_json = json.JSONDecoder(
     parse_constant=_finite, parse_float=_finite, parse_int=_integer_64, strict=False
 ).decode
+"""Reads a JSON text in which every number is finite; raises ValueError or RecursionError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def decode(frame: bytes, request: Request) -> Reply:
     Never raises: what cannot be read is `MALFORMED`, which for a trade means doubt.
     """
     try:
-        body = _decode_json(frame.decode("utf-8"))
+        body = decode_json(frame.decode("utf-8"))
         if b"\\ud" in frame.lower():  # maybe half a surrogate pair, which nothing can write again
             json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as exc:

@@ -323,9 +323,9 @@ class Line:
         self._links += 1
         self.session.forget()
         if linked:
-            log.info("terminal_linked endpoint=%s", self._settings.request_endpoint)
+            log.info("terminal_linked endpoint=%s", self._settings.address)
         else:
-            log.warning("terminal_link_lost endpoint=%s", self._settings.request_endpoint)
+            log.warning("terminal_link_lost endpoint=%s", self._settings.address)
             if not self._hangs:  # then it was we who ended it, and counted that
                 self._metrics.channel_reset("disconnect")
             self._hangs = False

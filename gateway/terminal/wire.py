@@ -1,4 +1,4 @@
-"""What the line needs of a transport: frames out, frames in, and whether there is a link."""
+"""What a transport must do: frames out, frames in, whether there is a link; ticks and events."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ FrameHandler = Callable[[bytes, bytes], None]
 
 LinkHandler = Callable[[bool], None]
 """Takes True when the peer can be talked to, False when it cannot any more."""
+
+MessageHandler = Callable[[list[tuple[bytes, bytes]]], None]
+"""Takes the messages of one wake-up: topic and payload, a msgpack map, each."""
 
 
 class Wire(Protocol):
@@ -26,3 +29,13 @@ class Wire(Protocol):
 
     def close(self) -> None:
         """Stop. What has not left is discarded."""
+
+
+class Feed(Protocol):
+    """Everything that the terminal publishes, in batches."""
+
+    def open(self, on_messages: MessageHandler) -> None:
+        """Take what is published from now on."""
+
+    def close(self) -> None:
+        """Stop listening."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -19,7 +18,7 @@ from zmq.utils.monitor import parse_monitor_message
 from gateway.terminal.curve import Curve, Guard
 from gateway.terminal.dialects import MAX_REPLY_BYTES
 from gateway.terminal.peers import Peers
-from gateway.terminal.wire import FrameHandler, LinkHandler
+from gateway.terminal.wire import FrameHandler, LinkHandler, MessageHandler
 
 log = logging.getLogger(__name__)
 
@@ -234,10 +233,6 @@ class ZmqWire:
             self._on_link(linked)
 
 
-MessageHandler = Callable[[list[tuple[bytes, bytes]]], None]
-"""Takes the messages of one wake-up: topic and payload each."""
-
-
 class ZmqFeed:
     """A SUB socket: everything that the terminal publishes, in batches.
 
@@ -249,13 +244,14 @@ class ZmqFeed:
         self._endpoint = endpoint
         self._curve = curve
         self._guard: Guard | None = None
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
 
     def open(self, on_messages: MessageHandler) -> None:
         """Subscribe to everything, and keep trying to connect."""
         self._loop = asyncio.get_running_loop()
         self._on_messages = on_messages
+        self._context = zmq.Context()
         socket = self._context.socket(zmq.SUB)
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
@@ -280,7 +276,8 @@ class ZmqFeed:
             self._socket = None
         if self._guard is not None:
             self._guard.stop()
-        self._context.term()
+        if self._context is not None:
+            self._context.term()
 
     def _drain(self) -> None:
         """Read one batch.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.evidence import token_of
+from gateway.terminal.pipe_name import pipe_folder
 from tests.chaos.cases import command_id
 from tests.chaos.history import Execution, History, Order, read_ledger, token_in
 from tests.chaos.supervisor import Child
@@ -87,30 +88,42 @@ class ChaosBroker(ArrangedBroker):
 
 
 class HostedTerminal:
-    """Run GatewayCommands and GatewayTicks; what hits the terminal hits the commands."""
+    """Run GatewayCommands and GatewayTicks, or GatewayPipe; what hits the terminal hits commands.
 
-    def __init__(self, seed: str, folder: Path, request_port: int, tick_port: int) -> None:
-        self._programs = build_all(
-            [EXPERTS_FOLDER / f"{name}.mq4" for name in ("GatewayCommands", "GatewayTicks")]
-        )
+    Attributes:
+        commands: The program that trades.
+        ticks: The one that publishes; None over a pipe, where one is both.
+    """
+
+    def __init__(
+        self, seed: str, folder: Path, request_port: int, tick_port: int, pipe_name: str | None
+    ) -> None:
+        names = ("GatewayPipe",) if pipe_name else ("GatewayCommands", "GatewayTicks")
+        self._programs = build_all([EXPERTS_FOLDER / f"{name}.mq4" for name in names])
         self._data = folder / "mt4"
         self._data.mkdir(exist_ok=True)
         self.broker = ChaosBroker(seed)
         self._server = BrokerServer(self.broker)
         self._chance = random.Random(f"{seed}/terminal")
-        self.commands = self._expert(folder, "GatewayCommands", "terminal", request_port)
+        self.ticks: Expert | None = None
+        if pipe_name is not None:
+            inputs = {"PipeName": pipe_name, "LedgerCreate": "true"}
+            self.commands = self._expert(folder, "GatewayPipe", "terminal", inputs)
+        else:
+            inputs = {"Endpoint": f"tcp://127.0.0.1:{request_port}", "LedgerCreate": "true"}
+            self.commands = self._expert(folder, "GatewayCommands", "terminal", inputs)
+            inputs = {"Endpoint": f"tcp://127.0.0.1:{tick_port}"}
+            self.ticks = self._expert(folder, "GatewayTicks", "ticks", inputs)
         self.commands.may_die = True  # inside an order
-        self.ticks = self._expert(folder, "GatewayTicks", "ticks", tick_port)
         self.broker.die = self._die
         self._moving: asyncio.Task[None] | None = None
 
-    def _expert(self, folder: Path, program: str, name: str, port: int) -> Expert:
-        inputs = {"Endpoint": f"tcp://127.0.0.1:{port}", "TimerMs": "1"}
-        if program == "GatewayCommands":
-            inputs["LedgerCreate"] = "true"
+    def _expert(self, folder: Path, program: str, name: str, inputs: dict[str, str]) -> Expert:
+        inputs["TimerMs"] = "1"
         environment = {
             "MQL4HOST_DATA": str(self._data),
             "MQL4HOST_LIBZMQ": str(find_libzmq()),
+            "MQL4HOST_PIPES": str(pipe_folder()),
             "MQL4HOST_INPUTS": "\n".join(f"{key}={value}" for key, value in inputs.items()),
             "ASAN_OPTIONS": "detect_leaks=0:handle_abort=1",
         }
@@ -132,7 +145,8 @@ class HostedTerminal:
     async def start(self) -> None:
         """Attach both programs, and let the market move: its clock is how they learn the time."""
         self._moving = asyncio.create_task(self._move(), name="market")
-        await self.ticks.start()
+        if self.ticks is not None:
+            await self.ticks.start()
         await self.commands.start()
 
     async def _move(self) -> None:

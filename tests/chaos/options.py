@@ -20,6 +20,7 @@ class Options:
         seed: Decides schedule and wishes; timing is the machine's.
         seconds: How long faults happen and clients trade.
         terminal: `sim` or `hosted`.
+        transport: `zmq` or `pipe`.
         broken: The protection that is switched off, to see that the checker notices; or none.
         rate: Commands per second, of all clients together.
         folder: Where logs, stores and books go.
@@ -29,6 +30,7 @@ class Options:
     seed: str
     seconds: float
     terminal: str
+    transport: str
     broken: str | None
     rate: float
     folder: Path
@@ -48,6 +50,7 @@ def read_options(arguments: list[str] | None = None) -> Options:
         default=default("CHAOS_TERMINAL", "sim"),
         help="the simulator, or the MQL4 programs (needs a C++ compiler)",
     )
+    add("--transport", choices=["zmq", "pipe"], default=default("CHAOS_TRANSPORT", "zmq"))
     add("--break", dest="broken", choices=BREAKS, help="switch a protection off: must fail")
     add("--rate", type=float, default=float(default("CHAOS_RATE", "8")))
     add("--folder", type=Path, help="keep everything here; by default a new temporary folder")
@@ -58,5 +61,12 @@ def read_options(arguments: list[str] | None = None) -> Options:
         parser.error(f"--folder {folder}: must be empty; another run's books are in it")
     seed = args.seed or str(random.SystemRandom().randrange(1_000_000))
     return Options(
-        seed, args.seconds, args.terminal, args.broken, args.rate, folder, args.folder is None
+        seed,
+        args.seconds,
+        args.terminal,
+        args.transport,
+        args.broken,
+        args.rate,
+        folder,
+        args.folder is None,
     )

@@ -1,4 +1,4 @@
-"""A TCP proxy that cuts, stalls and delays, and can read along what passes."""
+"""A proxy that cuts, stalls and delays, and can read along what passes: of TCP, or of a pipe."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from gateway.terminal.pipe_name import listen, pipe_address
 from tests.chaos.history import Frame
 
 UP, DOWN = "up", "down"
@@ -17,6 +18,7 @@ UP, DOWN = "up", "down"
 
 _CHUNK_BYTES = 65_536
 Listener = Callable[[bytes], None]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class Proxy:
@@ -24,7 +26,12 @@ class Proxy:
 
     What has been accepted is delivered, late maybe, even when its sender has died meanwhile: so
     does a network.
+
+    Attributes:
+        listened: The direction that is read along.
     """
+
+    listened = UP
 
     def __init__(self, name: str, target_port: int) -> None:
         self.name = name
@@ -84,19 +91,39 @@ class Proxy:
         if task is not None:
             self._links.add(task)
             task.add_done_callback(self._links.discard)
-        if self._is_cut:
-            writer.transport.abort()
-            return
         try:
-            there, back = await asyncio.open_connection("127.0.0.1", self._target_port)
+            there, back = await self.open_target()
         except OSError:
             writer.transport.abort()
             return
+        await self.join(reader, writer, there, back)
+
+    async def open_target(self) -> Streams:
+        """Connect to what is behind.
+
+        Raises:
+            OSError: It is not there, or cut off.
+        """
+        if self._is_cut:
+            raise ConnectionRefusedError("cut")
+        return await asyncio.open_connection("127.0.0.1", self._target_port)
+
+    async def join(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        there: asyncio.StreamReader,
+        back: asyncio.StreamWriter,
+    ) -> None:
+        """Pass on what comes, both ways, until one end hangs up."""
         self._writers |= {writer, back}
-        listener = self.new_listener() if self.new_listener else _ignore
+        listeners: dict[str, Listener] = {UP: _ignore, DOWN: _ignore}
+        if self.new_listener is not None:
+            listeners[self.listened] = self.new_listener()
         try:
             await asyncio.gather(
-                self._pump(reader, back, UP, listener), self._pump(there, writer, DOWN, _ignore)
+                self._pump(reader, back, UP, listeners[UP]),
+                self._pump(there, writer, DOWN, listeners[DOWN]),
             )
         finally:
             for end in (writer, back):
@@ -123,12 +150,80 @@ class Proxy:
         writer.close()
 
 
+class PipeProxy(Proxy):
+    """The link of one gateway's pipe; see `FrontDoor`, which the terminal opens."""
+
+    listened = DOWN
+
+    def __init__(self, name: str, pipe_name: str) -> None:
+        super().__init__(name, 0)
+        self._pipe_name = pipe_name
+
+    async def start(self) -> None:
+        """Do nothing: the front door brings who comes."""
+
+    async def open_target(self) -> Streams:
+        """Connect to the gateway's pipe.
+
+        Raises:
+            OSError: It is not there, or cut off.
+        """
+        if self._is_cut:
+            raise ConnectionRefusedError("cut")
+        return await asyncio.open_unix_connection(pipe_address(self._pipe_name))
+
+
+class FrontDoor:
+    """The pipe that the terminal opens: in front of that of whichever gateway has one now."""
+
+    def __init__(self, name: str, proxies: list[PipeProxy]) -> None:
+        self._name = name
+        self._proxies = proxies
+        self._links: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Listen."""
+        self._listening = await listen(self._name, self._client)
+
+    async def close(self) -> None:
+        """Let nobody in any more."""
+        self._listening.close()
+        for link in self._links:
+            link.cancel()
+        await asyncio.gather(*self._links, return_exceptions=True)
+
+    def _client(self) -> asyncio.Protocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._accepted)
+
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._links.add(link)
+        link.add_done_callback(self._links.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            for proxy in self._proxies:
+                try:
+                    there, back = await proxy.open_target()
+                except OSError:
+                    continue
+                # A frozen gateway still has its pipe: who comes back from it tries the other first.
+                self._proxies.remove(proxy)
+                self._proxies.append(proxy)
+                await proxy.join(reader, writer, there, back)
+                return
+        finally:
+            writer.transport.abort()
+
+
 def _ignore(_: bytes) -> None:
     pass
 
 
-_TRADE_START = re.compile(rb'\{"action": ?"(?:DO_|RESOLVE)')
-_LONGEST_START = 20
+_TRADE_START = re.compile(
+    rb'\{(?:"kind":"request","correlation":"[^"]*",)?"action": ?"(?:DO_|RESOLVE)'
+)
+_LONGEST_START = 100
 """A frame's beginning that is cut by the end of a chunk is at most so long."""
 
 _decode = json.JSONDecoder().raw_decode

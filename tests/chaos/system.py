@@ -17,13 +17,14 @@ from nats.errors import Error as NatsError
 
 from gateway.client import Mt4Client, NoAnswer, NotConnected
 from gateway.envelope import ERROR_CODE_HEADER
+from gateway.terminal.pipe_name import pipe_address
 from tests.chaos.history import Exit, Frame
 from tests.chaos.hosted import HostedTerminal
 from tests.chaos.options import Options
-from tests.chaos.proxy import FrameReader, Proxy
+from tests.chaos.proxy import FrameReader, FrontDoor, PipeProxy, Proxy
 from tests.chaos.supervisor import Child
 from tests.support.nats_server import nats_server_path
-from tests.support.net import free_port
+from tests.support.net import free_pipe_name, free_port
 
 TERMINAL = "chaos"
 CLIENTS = ("alpha", "beta")
@@ -84,11 +85,13 @@ class System:
         self.nats_url = f"nats://127.0.0.1:{self.nats_port}"
         self._request_port, self._tick_port = free_port(), free_port()
         self._chance = random.Random(f"{options.seed}/pauses")
+        self._pipe = free_pipe_name() if options.transport == "pipe" else None
+        self._door: FrontDoor | None = None
         self.nats = self._child("nats", self._nats_command, 0.1, 1.5)
         self.hosted: HostedTerminal | None = None
         if options.terminal == "hosted":
             ports = self._request_port, self._tick_port
-            self.hosted = HostedTerminal(options.seed, self.folder, *ports)
+            self.hosted = HostedTerminal(options.seed, self.folder, *ports, self._pipe)
             self.terminal: Child = self.hosted.commands
         else:
             self.terminal = self._child("terminal", self._sim_command, 0.1, 1.0)
@@ -126,10 +129,13 @@ class System:
             "refuse:DO_ORDER_SEND:134:0.005",
             "ambiguous:DO_ORDER_SEND:128:0.003",
         )
-        return (
-            *self._program("sim"),
+        endpoints = (
             *("--request-endpoint", f"tcp://127.0.0.1:{self._request_port}"),
             *("--tick-endpoint", f"tcp://127.0.0.1:{self._tick_port}"),
+        )
+        return (
+            *self._program("sim"),
+            *(("--pipe", pipe_address(self._pipe)) if self._pipe else endpoints),
             *("--tick-interval", "0.5", "--deposit", "1000000000"),
             *("--seed", str(chance.randrange(1_000_000))),
             *("--ledger", str(self.ledger), "--state", str(self.state), "--truth", str(self.truth)),
@@ -151,10 +157,10 @@ class System:
         return (sys.executable, "-m", "gateway", name)
 
     def _gateway(self, name: str) -> Gateway:
-        links = {
-            "terminal": Proxy(f"{name}/terminal", self._request_port),
-            "nats": Proxy(f"{name}/nats", self.nats_port),
-        }
+        terminal: Proxy = Proxy(f"{name}/terminal", self._request_port)
+        if self._pipe is not None:
+            terminal = PipeProxy(f"{name}/terminal", f"{self._pipe}-{name}")
+        links = {"terminal": terminal, "nats": Proxy(f"{name}/nats", self.nats_port)}
         links["terminal"].new_listener = lambda: FrameReader(name, self.frames.append)
         command = (*self._program("run"), "--config", str(self.folder / "gateway.toml"))
         child = self._child(name, lambda _: command, 0.2, 2.0)
@@ -180,7 +186,7 @@ class System:
     @property
     def children(self) -> list[Child]:
         gateways = [gateway.child for gateway in self.gateways]
-        others = [self.hosted.ticks] if self.hosted else []
+        others = [self.hosted.ticks] if self.hosted and self.hosted.ticks else []
         return [*self.clients, *gateways, self.terminal, *others, self.nats]
 
     @property
@@ -195,12 +201,17 @@ class System:
         """
         (self.folder / "gateway.toml").write_text(_toml(self._settings()), "utf-8")
         await self.nats.start()
+        if self._pipe is not None:
+            links = [gateway.links["terminal"] for gateway in self.gateways]
+            proxies = [link for link in links if isinstance(link, PipeProxy)]
+            self._door = FrontDoor(self._pipe, proxies)
+            await self._door.start()
         await (self.hosted or self.terminal).start()
         for gateway in self.gateways:
             for proxy in gateway.links.values():
                 await proxy.start()
             gateway.child.environment = {
-                "MT4GW_TERMINAL__REQUEST_ENDPOINT": _tcp(gateway.links["terminal"].port),
+                **self._way_to_the_terminal(gateway),
                 "MT4GW_NATS__SERVERS": f"nats://127.0.0.1:{gateway.links['nats'].port}",
                 "MT4GW_HTTP__ADDRESS": f"127.0.0.1:{gateway.http_port}",
             }
@@ -210,6 +221,13 @@ class System:
                 await asyncio.sleep(0.1)  # a process has no event
         for client in self.clients:
             await client.start()
+
+    def _way_to_the_terminal(self, gateway: Gateway) -> dict[str, str]:
+        if self._pipe is None:
+            port = gateway.links["terminal"].port
+            return {"MT4GW_TERMINAL__REQUEST_ENDPOINT": _tcp(port)}
+        pipe_name = f"{self._pipe}-{gateway.name}"
+        return {"MT4GW_TERMINAL__TRANSPORT": "pipe", "MT4GW_TERMINAL__PIPE_NAME": pipe_name}
 
     def _settings(self) -> dict[str, dict[str, Any]]:
         endpoints = {"tick_endpoint": _tcp(self._tick_port)}
@@ -234,6 +252,8 @@ class System:
         await asyncio.gather(*(child.kill() for child in self.children))
         if self.hosted is not None:
             await self.hosted.close()
+        if self._door is not None:
+            await self._door.close()
         for gateway in self.gateways:
             for proxy in gateway.links.values():
                 await proxy.close()

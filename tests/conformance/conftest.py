@@ -11,11 +11,11 @@ import pytest
 from gateway.sim.bridge import PlainClients
 from gateway.sim.options import DialectName
 from tests.conformance.hosted_stack import HostedStack
-from tests.conformance.peers import Mql4Peer, Peer, PeerName, SimPeer
+from tests.conformance.peers import Mql4Peer, Peer, PeerName, PipePeer, SimPeer
 from tests.mql4host.build import EXPERTS_FOLDER, build_all
 from tests.support.nats_server import NatsServer
 
-PROGRAMS = ("GatewayCommands", "GatewayTicks")
+PROGRAMS = ("GatewayCommands", "GatewayTicks", "GatewayPipe")
 
 
 @pytest.fixture(scope="session")
@@ -36,18 +36,25 @@ def make_peer(
         if name is PeerName.MQL4:
             programs: dict[str, Path] = request.getfixturevalue("mql4_programs")
             return Mql4Peer(programs["GatewayCommands"], folder, plain_clients)
+        if name is PeerName.PIPE:
+            programs = request.getfixturevalue("mql4_programs")
+            return PipePeer(programs["GatewayPipe"], folder, plain_clients)
         dialect = DialectName.LEGACY if name is PeerName.LEGACY else DialectName.BRIDGE
         return SimPeer(folder, dialect, plain_clients)
 
     return make
 
 
-@pytest.fixture
+@pytest.fixture(params=["zmq", "pipe"])
 def hosted(
-    nats_server: NatsServer, mql4_programs: dict[str, Path], tmp_path: Path
+    request: pytest.FixtureRequest,
+    nats_server: NatsServer,
+    mql4_programs: dict[str, Path],
+    tmp_path: Path,
 ) -> Callable[..., HostedStack]:
-    """Return a maker of gateways in front of the hosted MQL4 programs."""
-    return partial(HostedStack, nats_server.url, mql4_programs, tmp_path)
+    """Return a maker of gateways in front of the hosted MQL4 programs, over each transport."""
+    way = request.param
+    return partial(HostedStack, nats_server.url, mql4_programs, tmp_path, transport=way)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

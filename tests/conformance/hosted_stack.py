@@ -17,7 +17,7 @@ from tests.conformance.broker import ArrangedBroker, Mishap
 from tests.conformance.peers import BROKER_OFFSET_S
 from tests.mql4host.broker_server import BrokerServer
 from tests.mql4host.client import BridgeClient
-from tests.mql4host.hosted import HostedExpert
+from tests.mql4host.hosted import HostedExpert, Input
 from tests.support.stack import PATIENCE_S, QUIET, Stack
 
 CALLS = {
@@ -49,22 +49,35 @@ class HostedFaults:
 
 
 class HostedTerminal:
-    """Run GatewayCommands and GatewayTicks in one terminal.
+    """Run GatewayCommands and GatewayTicks in one terminal, or GatewayPipe, which is both.
 
     Attributes:
         broker: The truth about orders; survives restarts.
         faults: What the broker refuses.
+        commands: The program that trades.
+        ticks: The one that publishes; the same over a pipe.
     """
 
-    def __init__(self, programs: dict[str, Path], folder: Path) -> None:
+    def __init__(
+        self,
+        programs: dict[str, Path],
+        folder: Path,
+        pipe_name: str | None,
+        attach: type[HostedExpert] = HostedExpert,
+    ) -> None:
         self.broker = ArrangedBroker(time_s=int(time.time()) + BROKER_OFFSET_S, deposit=1e9)
         self.faults = HostedFaults(self.broker)
         self.server = BrokerServer(self.broker)
         self.broker.lock = self.server.lock
-        self.commands = HostedExpert(
-            programs["GatewayCommands"], self.server, folder, {"LedgerCreate": True}
-        )
-        self.ticks = HostedExpert(programs["GatewayTicks"], self.server, folder)
+        if pipe_name is not None:
+            inputs: dict[str, Input] = {"LedgerCreate": True, "PipeName": pipe_name}
+            self.commands = attach(programs["GatewayPipe"], self.server, folder, inputs)
+            self.ticks = self.commands
+        else:
+            self.commands = HostedExpert(
+                programs["GatewayCommands"], self.server, folder, {"LedgerCreate": True}
+            )
+            self.ticks = HostedExpert(programs["GatewayTicks"], self.server, folder)
         self.died = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self.broker.die = self._die
@@ -74,16 +87,29 @@ class HostedTerminal:
         self._loop.call_soon_threadsafe(self.died.set)
 
     async def start(self) -> None:
-        """Attach both programs."""
-        await asyncio.to_thread(self.ticks.start)
+        """Attach the programs."""
         await asyncio.to_thread(self.commands.start)
         self._moves = asyncio.create_task(self._move())
+        if self.ticks is self.commands:
+            await asyncio.to_thread(self._wait_for_moves)
+            return
+        await asyncio.to_thread(self.ticks.start)
         await asyncio.to_thread(self._wait_for_offset)
 
     def _wait_for_offset(self) -> None:
         # The gateway asks for the broker's offset from UTC when it says HELLO, and not again.
         with BridgeClient(self.commands.endpoint) as client:
             while client.ask("GET_SERVER_TIME")["response"]["broker_offset_s"] is None:
+                time.sleep(0.01)
+
+    def _wait_for_moves(self) -> None:
+        # Over a pipe nobody can ask before the gateway does: wait until it has seen two times.
+        for _ in range(2):
+            before_s = self.broker.now_s
+            while self.broker.now_s == before_s:
+                time.sleep(0.01)
+            looks = self.server.calls["TimeCurrent"]
+            while self.server.calls["TimeCurrent"] < looks + 2:
                 time.sleep(0.01)
 
     async def _move(self) -> None:
@@ -196,16 +222,17 @@ class HostedStack(Stack):
         folder: Path,
         *,
         with_proxy: bool = False,
+        transport: str | None = None,
         **sections: dict[str, Any],
     ) -> None:
-        super().__init__(nats_url, QUIET, None, **sections)
+        super().__init__(nats_url, QUIET, None, None, transport, **sections)
         self._programs = programs
         self._folder = folder
         self._with_proxy = with_proxy
         self.proxy: LosingProxy | None = None
 
     async def _start_terminal(self) -> None:
-        self.hosted = HostedTerminal(self._programs, self._folder)
+        self.hosted = HostedTerminal(self._programs, self._folder, self.pipe_name)
         # The cases that were written for the simulator find the same names here.
         self.terminal = self.hosted  # type: ignore[assignment]
         await self.hosted.start()
@@ -218,5 +245,7 @@ class HostedStack(Stack):
         await self.hosted.stop()
 
     def _endpoints(self) -> dict[str, Any]:
+        if self.pipe_name is not None:
+            return super()._endpoints()
         requests = self.proxy.endpoint if self.proxy else self.hosted.commands.endpoint
         return {"request_endpoint": requests, "tick_endpoint": self.hosted.ticks.endpoint}

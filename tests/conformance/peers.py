@@ -27,9 +27,11 @@ from gateway.sim.platform import Platform
 from gateway.sim.quotes import TimedQuote
 from gateway.sim.terminal import SimTerminal
 from tests.conformance.broker import START_S, ArrangedBroker
+from tests.conformance.pipe_front import PipeFront, pipe_wire
 from tests.mql4host.broker_server import BrokerServer
 from tests.mql4host.client import BridgeClient
-from tests.mql4host.hosted import HostedExpert
+from tests.mql4host.hosted import HostedExpert, Input
+from tests.support.net import free_pipe_name
 
 T = TypeVar("T")
 PATIENCE_S = 10.0
@@ -41,6 +43,8 @@ class PeerName(StrEnum):
 
     SIM = auto()
     MQL4 = auto()
+    PIPE = auto()
+    WINDOWS = auto()
     LEGACY = auto()
 
 
@@ -315,9 +319,12 @@ class Mql4Peer(Peer):
         super().__init__(broker or ArrangedBroker(), plain_clients)
         self.server = BrokerServer(self.broker)
         self.server.utc_s = lambda: self.broker.now_s - BROKER_OFFSET_S
-        self.expert = HostedExpert(binary, self.server, folder, {"LedgerCreate": True})
+        self.expert = self._attach(binary, folder)
         self._is_dying = False
         self._has_died = threading.Event()
+
+    def _attach(self, binary: Path, folder: Path) -> HostedExpert:
+        return HostedExpert(binary, self.server, folder, {"LedgerCreate": True})
 
     @property
     def endpoint(self) -> str:
@@ -394,6 +401,28 @@ class Mql4Peer(Peer):
 
     def _shift(self, shift_ms: int) -> None:
         self.server.clock_shift_ms += shift_ms
+
+
+class PipePeer(Mql4Peer):
+    """Run GatewayPipe.mq4, with ZeroMQ in front of its pipe."""
+
+    name = PeerName.PIPE
+
+    def _attach(self, binary: Path, folder: Path) -> HostedExpert:
+        pipe_name = free_pipe_name()
+        self._front = PipeFront(lambda: pipe_wire(pipe_name))
+        inputs: dict[str, Input] = {"LedgerCreate": True, "PipeName": pipe_name}
+        return HostedExpert(binary, self.server, folder, inputs)
+
+    @property
+    def endpoint(self) -> str:
+        """Return where requests are taken."""
+        return self._front.endpoint
+
+    def close(self) -> None:
+        """End the program, and let go of the pipe."""
+        super().close()
+        self._front.close()
 
 
 class PlainClient:

@@ -17,6 +17,12 @@ CASES = [
     for case in read_cases(file)
     for peer in case.peers
 ]
+CASES += [
+    pytest.param(PeerName.PIPE, case, id=f"{PeerName.PIPE}-{case.file}-{case.name}")
+    for file in sorted((Path(__file__).parent / "cases").glob("*.txt"))
+    for case in read_cases(file)
+    if PeerName.MQL4 in case.peers and case.fits_lines
+]
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)

@@ -65,6 +65,7 @@ async def test_order_opens_once_whatever_is_repeated(hosted: Hosted) -> None:
         assert {token("same"): 1} == dict(stack.hosted.broker.opened)
 
 
+@pytest.mark.parametrize("hosted", ["zmq"], indirect=True)  # the proxy speaks ZeroMQ
 async def test_lost_reply_is_resolved_and_not_sent_again(hosted: Hosted) -> None:
     """The program's ledger answers what the lost reply would have said."""
     async with hosted(with_proxy=True) as stack:

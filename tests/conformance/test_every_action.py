@@ -31,15 +31,17 @@ def lasting_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsSer
         server.stop()
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="module", scope="module", params=["zmq", "pipe"])
 async def stack(
+    request: pytest.FixtureRequest,
     lasting_server: NatsServer,
     mql4_programs: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[HostedStack]:
     """Run one terminal and one gateway for the whole table."""
     folder = tmp_path_factory.mktemp("hosted")
-    async with HostedStack(lasting_server.url, mql4_programs, folder) as stack:
+    way = request.param
+    async with HostedStack(lasting_server.url, mql4_programs, folder, transport=way) as stack:
         yield stack
         assert [] == stack.hosted.findings
 

@@ -19,6 +19,7 @@ import pytest
 
 from gateway.sim.bridge import PlainClients
 from tests.conformance.peers import Mql4Peer, Peer, PeerName
+from tests.conformance.pipe_front import fits_a_line
 from tests.conformance.test_same_replies import normalised
 from tests.mql4host.client import Body, BridgeClient
 
@@ -184,13 +185,16 @@ def forget_closed_orders(peer: Mql4Peer) -> None:
 
 
 @pytest.mark.timeout(60 + FRAMES // 200)
-def test_noise_gets_one_reply_each(make_peer: Callable[[PeerName], Peer]) -> None:
+@pytest.mark.parametrize("name", [PeerName.MQL4, PeerName.PIPE])
+def test_noise_gets_one_reply_each(make_peer: Callable[[PeerName], Peer], name: PeerName) -> None:
     """As many replies as messages, in order, each an object; no finding of a sanitizer."""
-    peer = make_peer(PeerName.MQL4)
+    peer = make_peer(name)
     assert isinstance(peer, Mql4Peer)
     peer.expert.inputs["MaxWaitMs"] = 1
     with peer, BridgeClient(peer.endpoint) as client:
         noise = Noise(SEED, names=max(FRAMES // 10, 10)).messages()
+        if name is PeerName.PIPE:
+            noise = filter(fits_a_line, noise)
         for _ in range(0, FRAMES, BATCH):
             client.claim()  # noise may have claimed, or have used a far sequence number
             asked(client, list(islice(noise, BATCH)))

@@ -127,12 +127,14 @@ def truth(peer: Peer) -> list[tuple[Any, ...]]:
     ]
 
 
-@pytest.fixture
-def both(make_peer: Callable[[PeerName], Peer]) -> Iterator[tuple[Runner, Runner]]:
+@pytest.fixture(params=[PeerName.MQL4, PeerName.PIPE])
+def both(
+    request: pytest.FixtureRequest, make_peer: Callable[[PeerName], Peer]
+) -> Iterator[tuple[Runner, Runner]]:
     """Run a simulator and an MQL4 program side by side."""
     with ExitStack() as stack:
         runners = []
-        for name in (PeerName.SIM, PeerName.MQL4):
+        for name in (PeerName.SIM, request.param):
             runners.append(Runner(stack.enter_context(make_peer(name))))
             stack.callback(runners[-1].close)
         yield runners[0], runners[1]

@@ -60,6 +60,11 @@ class Case:
     is_fresh: bool = False
     lines: tuple[tuple[int, str], ...] = field(default_factory=tuple)
 
+    @property
+    def fits_lines(self) -> bool:
+        """Tell whether every request is one object on one line, as a pipe's are."""
+        return not any(text.startswith((">|", ">x", '> "')) for _, text in self.lines)
+
     def with_option(self, text: str) -> Case:
         """Return the case with an `@` line applied."""
         key, _, value = text.partition(":")

@@ -22,6 +22,8 @@ INCLUDE_FOLDER = MQL4_FOLDER / "Include"
 EXPERTS_FOLDER = MQL4_FOLDER / "Experts" / "Mt4Gateway"
 PROGRAMS_FOLDER = HOST_FOLDER / "programs"
 
+HEADERS = ("mql4.h", "mql4_enums.h", "os.h")
+
 SANITIZERS = [
     "-fsanitize=address,undefined,float-divide-by-zero",
     # Checks of pointers that translated MQL4 has none of; without them it builds and runs faster.
@@ -29,6 +31,7 @@ SANITIZERS = [
     "-fno-sanitize-recover=all",
 ]
 _FLAGS = ["-std=c++17", "-g1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-function", "-Wno-switch"]
+_FLAGS += ["-Wno-unused-parameter"]  # MQL4 has no pure virtual functions: bases have empty ones
 _COMPILE_TIMEOUT_S = 170
 
 
@@ -81,6 +84,32 @@ def build(program: Path, flags: list[str] | None = None) -> Path:
     return build_all([program], flags)[program.stem]
 
 
+def build_for_windows(program: Path) -> Path:
+    """Build one program for 64-bit Windows, without sanitizers, and return the executable.
+
+    Raises:
+        CompilerMissingError: There is no mingw.
+        RuntimeError: It does not compile.
+    """
+    compiler = shutil.which("x86_64-w64-mingw32-g++")
+    if compiler is None:
+        raise CompilerMissingError("no x86_64-w64-mingw32-g++ on this machine")
+    system = HOST_FOLDER / "os_windows.cpp"
+    source = translate(program, INCLUDE_FOLDER).text + (HOST_FOLDER / "mql4.cpp").read_text()
+    made_of = "\0".join([source, system.read_text(), _headers()])
+    digest = hashlib.sha256(made_of.encode()).hexdigest()[:20]
+    target = _cache() / f"{program.stem}-{digest}.exe"
+    if not target.exists():
+        file = _cache() / f"{program.stem}-{digest}.{os.getpid()}.cpp"
+        file.write_text(source)
+        draft = file.with_suffix(".exe")
+        flags = ["-std=c++17", "-O1", "-static", f"-I{HOST_FOLDER}"]
+        _run([compiler, *flags, str(file), str(system), "-o", str(draft)])
+        file.unlink()
+        draft.replace(target)
+    return target
+
+
 def _cache() -> Path:
     user = os.getuid() if hasattr(os, "getuid") else 0
     default = Path(tempfile.gettempdir()) / f"mt4-gateway-mql4-{user}"
@@ -94,8 +123,8 @@ def _flags(extra: list[str] | None) -> list[str]:
 
 
 def _build_runtime(flags: list[str] | None) -> Path:
-    source = HOST_FOLDER / "mql4.cpp"
-    return _compile(source.read_text(), "runtime", _flags(flags))
+    text = "".join((HOST_FOLDER / name).read_text() for name in ("mql4.cpp", "os_posix.cpp"))
+    return _compile(text, "runtime", _flags(flags))
 
 
 def _build_object(program: Path, flags: list[str] | None) -> Path:
@@ -103,7 +132,7 @@ def _build_object(program: Path, flags: list[str] | None) -> Path:
 
 
 def _headers() -> str:
-    return "".join((HOST_FOLDER / name).read_text() for name in ("mql4.h", "mql4_enums.h"))
+    return "".join((HOST_FOLDER / name).read_text() for name in HEADERS)
 
 
 def _compile(text: str, name: str, flags: list[str]) -> Path:

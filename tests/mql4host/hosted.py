@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gateway.terminal.pipe_name import pipe_folder
 from tests.mql4host.broker_server import BrokerServer
 from tests.mql4host.build import find_libzmq
 from tests.support.net import free_port
@@ -69,20 +70,36 @@ class HostedExpert:
         Raises:
             RuntimeError: It stopped before; the message is its log.
         """
-        line = self._server.open_line()
-        environment = {
-            **os.environ,
-            **self.environment,
-            "MQL4HOST_FD": str(line.fileno()),
-            "MQL4HOST_DATA": str(self.data),
-            "MQL4HOST_LIBZMQ": str(find_libzmq()),
-            "MQL4HOST_INPUTS": "\n".join(f"{k}={_input_text(v)}" for k, v in self.inputs.items()),
-            "ASAN_OPTIONS": "detect_leaks=0:handle_abort=1",
-            "UBSAN_OPTIONS": "print_stacktrace=1",
-        }
         seen = len(self.log)
-        with line:
-            process = subprocess.Popen(
+        process = self._spawn()
+        self._is_closed = False
+        self._process = process
+        self._reader = threading.Thread(
+            target=self._read, args=(process,), daemon=True, name="mql4-log"
+        )
+        self._reader.start()
+        self.wait_for_log("host: OnInit returned 0", seen, self.patience_s)
+        return self
+
+    @property
+    def input_lines(self) -> str:
+        """Return the inputs as the host reads them."""
+        return "\n".join(f"{k}={_input_text(v)}" for k, v in self.inputs.items())
+
+    def _spawn(self) -> subprocess.Popen[str]:
+        with self._server.open_line() as line:
+            environment = {
+                **os.environ,
+                **self.environment,
+                "MQL4HOST_FD": str(line.fileno()),
+                "MQL4HOST_DATA": str(self.data),
+                "MQL4HOST_LIBZMQ": str(find_libzmq()),
+                "MQL4HOST_PIPES": str(pipe_folder()),
+                "MQL4HOST_INPUTS": self.input_lines,
+                "ASAN_OPTIONS": "detect_leaks=0:handle_abort=1",
+                "UBSAN_OPTIONS": "print_stacktrace=1",
+            }
+            return subprocess.Popen(
                 [self._binary],
                 env=environment,
                 pass_fds=[line.fileno()],
@@ -92,14 +109,6 @@ class HostedExpert:
                 text=True,
                 errors="replace",
             )
-        self._is_closed = False
-        self._process = process
-        self._reader = threading.Thread(
-            target=self._read, args=(process,), daemon=True, name="mql4-log"
-        )
-        self._reader.start()
-        self.wait_for_log("host: OnInit returned 0", seen, self.patience_s)
-        return self
 
     def wait_for_log(self, text: str, since: int = 0, timeout_s: float = _PATIENCE_S) -> str:
         """Return the first line from `since` on that contains `text`; wait for it if need be.
@@ -167,9 +176,15 @@ class HostedExpert:
     def _is_reading(self) -> bool:
         return self._reader is not None and self._reader.is_alive() and not self._is_closed
 
+    def _heard(self, _line: str) -> bool:
+        """Tell whether a line of output belongs to the log."""
+        return True
+
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         for line in process.stdout:
+            if not self._heard(line):
+                continue
             with self._logged:
                 self.log.append(line.rstrip("\n"))
                 self._logged.notify_all()

@@ -1,26 +1,11 @@
 // The calls declared in mql4.h: text, files and timers here, market and trades by broker_server.py.
 //
 // Environment: MQL4HOST_FD (a connected socket to the broker server; absent for programs that only
-// compute), MQL4HOST_DATA (the folder that holds Files/ and Common/), MQL4HOST_INPUTS
+// compute, and on Windows, see os_windows.cpp), MQL4HOST_DATA (the folder that holds Files/ and Common/), MQL4HOST_INPUTS
 // ("Name=value" lines), MQL4HOST_LIBZMQ (the library to load), MQL4HOST_DISK_BYTES (writes beyond
-// this many bytes fail, as on a full disk).
+// this many bytes fail, as on a full disk), MQL4HOST_PIPES (the folder of the sockets that stand for
+// named pipes).
 #include "mql4.h"
-
-#include <dlfcn.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <math.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <time.h>
-#include <unistd.h>
-
-#include <map>
 
 static int last_error = 0;
 static long clock_shift_ms = 0;
@@ -73,17 +58,12 @@ static string Utf16(const std::string &s) {  // of UTF-8 from our own server: we
 }
 
 // ---- the broker server ----------------------------------------------------------------------
-static int BrokerFd() {
-  static const char *text = getenv("MQL4HOST_FD");
-  return text ? atoi(text) : -1;
-}
-
 static std::string unread;
 static int pending_ticks = 0;
 
 static bool ReadMore() {
   char chunk[65536];
-  ssize_t n = read(BrokerFd(), chunk, sizeof chunk);
+  int n = OsReadBroker(chunk, sizeof chunk);
   if (n > 0) unread.append(chunk, (size_t)n);
   return n > 0;
 }
@@ -121,7 +101,7 @@ struct Answer {
     if (i >= fields.size()) HostStop("the broker server's answer is too short");
     return fields[i];
   }
-  long integer(size_t i = 0) const { return atol(at(i).c_str()); }
+  long integer(size_t i = 0) const { return strtoll(at(i).c_str(), nullptr, 10); }
   double number(size_t i = 0) const { return strtod(at(i).c_str(), nullptr); }
   string text(size_t i = 0) const { return Utf16(at(i)); }
 };
@@ -140,7 +120,7 @@ static void Add(std::string &line, double x) {
 static Answer Exchange(std::string line) {
   line += '\n';
   for (size_t sent = 0; sent < line.size();) {
-    ssize_t n = write(BrokerFd(), line.data() + sent, line.size() - sent);
+    int n = OsWriteBroker(line.data() + sent, line.size() - sent);
     if (n <= 0) _exit(0);  // the tests are gone
     sent += (size_t)n;
   }
@@ -229,19 +209,18 @@ string DoubleToString(double x, int digits) {
   snprintf(text, sizeof text, "%.*f", digits, x);
   return string(text);
 }
-long StringToInteger(const string &s) { return atol(Utf8(s).c_str()); }
+long StringToInteger(const string &s) { return strtoll(Utf8(s).c_str(), nullptr, 10); }
+double StringToDouble(const string &s) { return strtod(Utf8(s).c_str(), nullptr); }
 string TimeToString(datetime t, int flags) {
   char text[64], clock[32] = "";
-  struct tm parts;
-  time_t seconds = t;
-  gmtime_r(&seconds, &parts);
+  struct tm parts = OsUtc((time_t)t);
   strftime(text, sizeof text, flags & TIME_DATE ? "%Y.%m.%d" : "", &parts);
   if (flags & (TIME_MINUTES | TIME_SECONDS)) strftime(clock, sizeof clock, flags & TIME_SECONDS ? "%H:%M:%S" : "%H:%M", &parts);
   return string(text) + (text[0] && clock[0] ? " " : "") + clock;
 }
 void Print(const string &text) { Note(Utf8(text)); }
 void Alert(const string &text) { Note("Alert: " + Utf8(text)); }
-void Comment(const string &) {}
+void Comment(const string &text) { Note("Comment: " + Utf8(text)); }
 
 // ---- numbers --------------------------------------------------------------------------------
 int MathMax(int a, int b) { return a > b ? a : b; }
@@ -265,11 +244,7 @@ int MathRand() { return rand() % 32768; }
 void MathSrand(int seed) { srand((uint)seed); }
 
 // ---- program, time, terminal ----------------------------------------------------------------
-static long MonotonicUs() {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return t.tv_sec * 1000000L + t.tv_nsec / 1000;
-}
+static long MonotonicUs() { return OsMonotonicUs(); }
 static const long started_us = MonotonicUs();
 
 int GetLastError() { int code = last_error; last_error = 0; return code; }
@@ -279,6 +254,13 @@ void ExpertRemove() { stopping = 1; }
 bool EventSetMillisecondTimer(int ms) { timer_ms = ms < 1 ? 1 : ms; return true; }
 void EventKillTimer() { timer_ms = 0; }
 ulong dll_kernel32::GetTickCount64() { return (ulong)(MonotonicUs() / 1000 + clock_shift_ms); }
+void Sleep(int ms) { OsSleepMs(ms); }
+struct ChartEvent { int id; long lparam; double dparam; string sparam; };
+static std::vector<ChartEvent> chart_events;
+bool EventChartCustom(long, ushort id, long lparam, double dparam, const string &sparam) {
+  chart_events.push_back({CHARTEVENT_CUSTOM + id, lparam, dparam, string(sparam.v.substr(0, 63))});
+  return true;
+}
 uint GetTickCount() { return (uint)dll_kernel32::GetTickCount64(); }
 ulong GetMicrosecondCount() { return (ulong)(MonotonicUs() - started_us + clock_shift_ms * 1000); }
 datetime TimeCurrent() { return Ask("TimeCurrent").integer(); }
@@ -298,9 +280,54 @@ datetime GlobalVariableSet(const string &name, double x) { return Ask("GlobalVar
 bool GlobalVariableDel(const string &name) { return Ask("GlobalVariableDel", name).integer(); }
 void GlobalVariablesFlush() {}  // the broker server outlives the program, as a terminal does
 
-// ---- files ----------------------------------------------------------------------------------
+// ---- named pipes ----------------------------------------------------------------------------
+// In MetaTrader a read of more than is there waits, and so does a write into a full pipe. Programs of
+// ours must do neither, so here it is a mistake. So is a change of direction without flush and seek.
+struct Pipe { OsPipe pipe; bool has_turned; bool was_writing; };
+static const long LONGEST_WRITE_US = 2000000;
+static std::map<int, Pipe> open_pipes;
 static std::map<int, FILE *> open_files;
-static long disk_bytes_left = getenv("MQL4HOST_DISK_BYTES") ? atol(getenv("MQL4HOST_DISK_BYTES")) : -1;
+static const std::string pipe_prefix = "\\\\.\\pipe\\";
+
+static int FreeHandle() {
+  int handle = 0;
+  while (open_files.count(handle) || open_pipes.count(handle)) handle++;
+  return handle;
+}
+static Pipe *OpenedPipe(int handle) {
+  auto found = open_pipes.find(handle);
+  return found == open_pipes.end() ? nullptr : &found->second;
+}
+static int OpenPipe(const std::string &name) {
+  Pipe opened = {OsPipe(), true, false};
+  if (!OsOpenPipe(name, opened.pipe)) { last_error = 5004; return INVALID_HANDLE; }
+  int handle = FreeHandle();
+  open_pipes[handle] = opened;
+  return handle;
+}
+static ulong PipeSize(const Pipe &pipe) { return (ulong)OsPipeSize(pipe.pipe); }
+static void UsePipe(Pipe &pipe, bool writes) {
+  if (pipe.was_writing != writes && !pipe.has_turned) HostStop("host: mistake: a pipe changes direction without flush and seek");
+  pipe.was_writing = writes;
+  pipe.has_turned = false;
+}
+static uint ReadPipe(Pipe &pipe, uchar *to, size_t n) {
+  UsePipe(pipe, false);
+  if (n > PipeSize(pipe)) HostStop("host: mistake: a read of a pipe that would wait");
+  int got = OsReadPipe(pipe.pipe, to, (int)n);
+  return got > 0 ? (uint)got : 0;
+}
+static uint WritePipe(Pipe &pipe, const uchar *from, size_t n) {
+  UsePipe(pipe, true);
+  long since_us = MonotonicUs();
+  int done = OsWritePipe(pipe.pipe, from, (int)n);
+  if (done < 0) { last_error = 5016; return 0; }
+  if (done < (int)n || MonotonicUs() - since_us > LONGEST_WRITE_US) HostStop("host: mistake: a write into a pipe that waits");
+  return (uint)done;
+}
+
+// ---- files ----------------------------------------------------------------------------------
+static long disk_bytes_left = getenv("MQL4HOST_DISK_BYTES") ? strtoll(getenv("MQL4HOST_DISK_BYTES"), nullptr, 10) : -1;
 
 static std::string PathOf(const string &name, int flags) {
   const char *data = getenv("MQL4HOST_DATA");
@@ -310,7 +337,7 @@ static std::string PathOf(const string &name, int flags) {
   return std::string(data ? data : ".") + (flags & FILE_COMMON ? "/Common/Files/" : "/Files/") + path;
 }
 static bool MakeFolders(const std::string &path) {
-  for (size_t p = 1; (p = path.find('/', p)) != std::string::npos; p++) mkdir(path.substr(0, p).c_str(), 0777);
+  for (size_t p = 1; (p = path.find('/', p)) != std::string::npos; p++) OsMakeFolder(path.substr(0, p));
   return true;
 }
 static FILE *Opened(int handle) {
@@ -320,27 +347,29 @@ static FILE *Opened(int handle) {
 }
 int FileOpen(const string &name, int flags) {
   if (!(flags & FILE_BIN)) HostStop("FileOpen: the host knows FILE_BIN only");
+  if (Utf8(name).compare(0, pipe_prefix.size(), pipe_prefix) == 0) return OpenPipe(Utf8(name).substr(pipe_prefix.size()));
   std::string path = PathOf(name, flags);
   bool reads = flags & FILE_READ, writes = flags & FILE_WRITE;
   if (writes) MakeFolders(path);
-  int fd = open(path.c_str(), (reads && writes ? O_RDWR : writes ? O_WRONLY : O_RDONLY) | (writes ? O_CREAT : 0) | O_CLOEXEC, 0666);
-  if (fd < 0) { last_error = 5004; return INVALID_HANDLE; }
-  bool shared = flags & (FILE_SHARE_READ | FILE_SHARE_WRITE);
-  if (flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) { close(fd); last_error = 5004; return INVALID_HANDLE; }
-  if (writes && !reads && ftruncate(fd, 0) != 0) { close(fd); last_error = 5004; return INVALID_HANDLE; }
-  int handle = 0;
-  while (open_files.count(handle)) handle++;
-  open_files[handle] = fdopen(fd, reads && writes ? "r+" : writes ? "w" : "r");
+  FILE *file = OsOpen(path, reads, writes, flags & (FILE_SHARE_READ | FILE_SHARE_WRITE));
+  if (!file) { last_error = 5004; return INVALID_HANDLE; }
+  int handle = FreeHandle();
+  open_files[handle] = file;
   return handle;
 }
-void FileClose(int handle) { if (FILE *f = Opened(handle)) { fclose(f); open_files.erase(handle); } }
-void FileFlush(int handle) { if (FILE *f = Opened(handle)) fflush(f); }
+void FileClose(int handle) {
+  if (Pipe *pipe = OpenedPipe(handle)) { OsClosePipe(pipe->pipe); open_pipes.erase(handle); return; }
+  if (FILE *f = Opened(handle)) { fclose(f); open_files.erase(handle); }
+}
+void FileFlush(int handle) { if (OpenedPipe(handle)) return; if (FILE *f = Opened(handle)) fflush(f); }
 ulong FileTell(int handle) { FILE *f = Opened(handle); return f ? (ulong)ftell(f) : 0; }
 bool FileSeek(int handle, long offset, int origin) {
+  if (Pipe *pipe = OpenedPipe(handle)) { pipe->has_turned = true; return true; }
   FILE *f = Opened(handle);
   return f && fseek(f, offset, origin) == 0;
 }
 ulong FileSize(int handle) {
+  if (Pipe *pipe = OpenedPipe(handle)) return PipeSize(*pipe);
   FILE *f = Opened(handle);
   if (!f) return 0;
   long at = ftell(f);
@@ -350,33 +379,34 @@ ulong FileSize(int handle) {
   return size;
 }
 bool FileIsExist(const string &name, int common) {
-  struct stat s;
-  if (stat(PathOf(name, common).c_str(), &s) == 0) return true;
+  if (OsExists(PathOf(name, common))) return true;
   last_error = 5020;
   return false;
 }
-bool FileDelete(const string &name, int common) { return unlink(PathOf(name, common).c_str()) == 0 || (last_error = 5019, false); }
+bool FileDelete(const string &name, int common) { return OsDelete(PathOf(name, common)) || (last_error = 5019, false); }
 bool FileMove(const string &from, int common, const string &to, int flags) {
   std::string target = PathOf(to, flags & FILE_COMMON);
-  struct stat s;
-  if (stat(target.c_str(), &s) == 0 && !(flags & FILE_REWRITE)) { last_error = 5019; return false; }
-  return rename(PathOf(from, common).c_str(), target.c_str()) == 0 || (last_error = 5019, false);
+  if (OsExists(target) && !(flags & FILE_REWRITE)) { last_error = 5019; return false; }
+  return OsMove(PathOf(from, common), target) || (last_error = 5019, false);
 }
 bool FolderCreate(const string &name, int common) { return MakeFolders(PathOf(name, common) + "/"); }
 uint FileReadArray(int handle, arr<uchar> &a, int at, int n) {
-  FILE *f = Opened(handle);
-  if (!f || n == 0) return 0;
+  Pipe *pipe = OpenedPipe(handle);
+  FILE *f = pipe ? nullptr : Opened(handle);
+  if ((!pipe && !f) || n == 0) return 0;
   int room = n == WHOLE_ARRAY ? (int)(FileSize(handle) - FileTell(handle)) : n;
   if (a.size() < at + room) a.resize(at + room, 0);
-  size_t got = fread(a.v.data() + at, 1, (size_t)room, f);
+  size_t got = pipe ? ReadPipe(*pipe, a.v.data() + at, (size_t)room) : fread(a.v.data() + at, 1, (size_t)room, f);
   for (size_t i = 0; i < got; i++) a.written[(size_t)at + i] = 1;
   return (uint)got;
 }
 uint FileWriteArray(int handle, const arr<uchar> &a, int at, int n) {
-  FILE *f = Opened(handle);
+  Pipe *pipe = OpenedPipe(handle);
+  FILE *f = pipe ? nullptr : Opened(handle);
   if (n == WHOLE_ARRAY) n = a.size() - at;
   if (at < 0 || n < 0 || at + n > a.size()) HostStop("array out of range");
   for (int i = at; i < at + n; i++) a.get(i);
+  if (pipe) return WritePipe(*pipe, a.v.data() + at, (size_t)n);
   int allowed = disk_bytes_left < 0 || disk_bytes_left > n ? n : (int)disk_bytes_left;
   if (disk_bytes_left >= 0) disk_bytes_left -= allowed;
   if (allowed < n) last_error = 5026;
@@ -509,9 +539,8 @@ static std::map<int, void *> handles;  // MT4 is a 32-bit process: its programs 
 static int next_handle = 1;
 
 static void *Symbol(const char *name) {
-  static void *library = dlopen(getenv("MQL4HOST_LIBZMQ"), RTLD_NOW | RTLD_GLOBAL);
-  void *f = library ? dlsym(library, name) : nullptr;
-  if (!f) HostStop(library ? "libzmq lacks a call" : dlerror());
+  void *f = OsFind(getenv("MQL4HOST_LIBZMQ"), name);
+  if (!f) HostStop("libzmq (MQL4HOST_LIBZMQ) is not there, or lacks a call");
   return f;
 }
 static int Keep(void *pointer) { if (pointer) handles[next_handle] = pointer; return pointer ? next_handle++ : 0; }
@@ -567,7 +596,7 @@ static const char *InputText(const char *name) {
     std::map<std::string, std::string> found;
     const char *text = getenv("MQL4HOST_INPUTS");
     for (const char *line = text ? text : ""; *line;) {
-      const char *end = strchrnul(line, '\n'), *equals = strchr(line, '=');
+      const char *end = line + strcspn(line, "\n"), *equals = strchr(line, '=');
       if (equals && equals < end) found[std::string(line, equals)] = std::string(equals + 1, end);
       line = *end ? end + 1 : end;
     }
@@ -587,11 +616,15 @@ static void RunTicks(const HostProgram &program) {
   if (program.tick) program.tick();
 }
 
+static void RunChartEvents(const HostProgram &program) {
+  std::vector<ChartEvent> events;
+  events.swap(chart_events);
+  for (const ChartEvent &e : events) if (program.chart_event) program.chart_event(e.id, e.lparam, e.dparam, e.sparam);
+}
+
 static void WaitForEvent(long until_us) {
   long left_us = until_us - MonotonicUs();
-  struct pollfd broker = {BrokerFd(), POLLIN, 0};
-  struct timespec wait = {left_us > 0 ? left_us / 1000000 : 0, left_us > 0 ? left_us % 1000000 * 1000 : 0};
-  if (ppoll(&broker, BrokerFd() < 0 ? 0 : 1, timer_ms > 0 ? &wait : nullptr, nullptr) <= 0) return;
+  if (!OsWaitForBroker(timer_ms <= 0 ? -1 : left_us > 0 ? left_us : 0)) return;
   if (!ReadMore()) _exit(0);
   for (std::string line; TakeLine(line);) if (line[0] == '!') pending_ticks++;
 }
@@ -601,18 +634,18 @@ static void Loop(const HostProgram &program) {
   while (!stopping) {
     WaitForEvent(next_us);
     RunTicks(program);
-    if (timer_ms == 0 || MonotonicUs() < next_us) continue;
+    RunChartEvents(program);
+    if (timer_ms == 0 || !program.timer || MonotonicUs() < next_us) continue;
     program.timer();
     next_us = MonotonicUs() + timer_ms * 1000L;  // a late timer event is not made up for
   }
 }
 
 int HostMain(const HostProgram &program) {
-  signal(SIGPIPE, SIG_IGN);
-  signal(SIGTERM, [](int) { stopping = 1; });
+  OsOnTerminate([](int) { stopping = 1; });
   int result = program.init();
   Note("host: OnInit returned " + std::to_string(result));
-  if (result == INIT_SUCCEEDED && program.timer) Loop(program);
+  if (result == INIT_SUCCEEDED && (program.timer || program.tick)) Loop(program);
   if (program.deinit) program.deinit(1);
   Note("host: stopped");
   return result == INIT_SUCCEEDED ? 0 : 3;

@@ -8,9 +8,22 @@
 #include <algorithm>
 #include <cstdint>
 #include <initializer_list>
+#include <map>
 #include <string>
 #include <type_traits>
 #include <vector>
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "os.h"
+
+#ifdef _WIN32
+#define long long long  // after all headers: Windows' own has 32 bits
+#endif
 
 typedef unsigned char uchar;
 typedef unsigned short ushort;
@@ -134,6 +147,7 @@ string CharArrayToString(const arr<uchar> &a, int at = 0, int n = WHOLE_ARRAY, u
 string IntegerToString(long x, int width = 0, ushort fill = ' ');
 string DoubleToString(double x, int digits = 8);
 long StringToInteger(const string &s);
+double StringToDouble(const string &s);
 string TimeToString(datetime t, int flags = 3);
 enum { CP_ACP = 0, CP_UTF8 = 65001, TIME_DATE = 1, TIME_MINUTES = 2, TIME_SECONDS = 4 };
 void PrintText(const string &text);
@@ -170,6 +184,9 @@ bool IsStopped();
 void ExpertRemove();
 bool EventSetMillisecondTimer(int ms);
 void EventKillTimer();
+void Sleep(int ms);
+bool EventChartCustom(long chart, ushort id, long lparam, double dparam, const string &sparam);
+enum { CHARTEVENT_CUSTOM = 1000 };
 uint GetTickCount();
 ulong GetMicrosecondCount();
 datetime TimeCurrent();
@@ -190,7 +207,7 @@ bool GlobalVariableDel(const string &name);
 void GlobalVariablesFlush();
 
 // ---- files ----------------------------------------------------------------------------------
-enum { INVALID_HANDLE = -1, FILE_READ = 1, FILE_WRITE = 2, FILE_BIN = 4, FILE_SHARE_READ = 128,
+enum { INVALID_HANDLE = -1, FILE_READ = 1, FILE_WRITE = 2, FILE_BIN = 4, FILE_ANSI = 32, FILE_SHARE_READ = 128,
   FILE_SHARE_WRITE = 256, FILE_REWRITE = 512, FILE_COMMON = 4096 };
 #undef SEEK_SET
 #undef SEEK_CUR
@@ -334,5 +351,11 @@ template <class E, class = typename std::enable_if<std::is_enum<E>::value>::type
   HostInput(name, value);
   x = (E)value;
 }
-struct HostProgram { int (*init)(); void (*deinit)(int); void (*timer)(); void (*tick)(); };
+struct HostProgram {
+  int (*init)();
+  void (*deinit)(int);
+  void (*timer)();
+  void (*tick)();
+  void (*chart_event)(int, const long &, const double &, const string &);
+};
 int HostMain(const HostProgram &program);

@@ -27,7 +27,8 @@ _INCLUDE = re.compile(r"^\s*#include\s*[<\"]([^>\"]+)[>\"]")
 _FUNCTION = re.compile(rf"^({TYPE}\s+\w+\s*\([^;{{]*\))\s*$")
 _AGGREGATE = re.compile(r"^\s*(?:struct|class)\s+\w+")
 
-HANDLERS = {"init": "OnInit", "deinit": "OnDeinit", "timer": "OnTimer", "tick": "OnTick"}
+HANDLERS = ("OnInit", "OnDeinit", "OnTimer", "OnTick", "OnChartEvent")
+"""In the order of `HostProgram`."""
 
 
 @dataclass
@@ -55,7 +56,8 @@ def translate(program: Path, include_folder: Path) -> Translation:
     if not re.search(r"^// #property strict", code, re.MULTILINE):
         raise ValueError(f"{program}: no #property strict")
     handlers = [
-        name if re.search(rf"\b{name}\s*\(", code) else "nullptr" for name in HANDLERS.values()
+        name if re.search(rf"^void {name}\s*\(|^int {name}\s*\(", code, re.MULTILINE) else "nullptr"
+        for name in HANDLERS
     ]
     out.lines.append(f"int main() {{ return HostMain(HostProgram{{{', '.join(handlers)}}}); }}")
     return out

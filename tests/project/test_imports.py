@@ -56,6 +56,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.bus": FOUNDATION | BODIES | LOGIN | {"gateway.metrics"},
     "gateway.journal": FOUNDATION | BODIES | {"gateway.metrics", "gateway.policy"},
     "gateway.jobs": FOUNDATION | BODIES | {"gateway.metrics", "gateway.journal"},
+    "gateway.calls": frozenset({"gateway.core"}),
     "gateway.metrics": FOUNDATION,
     "gateway.status": FOUNDATION | {"gateway.metrics"},
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
@@ -74,6 +75,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.app": FLOW
     | {
         "gateway.audit",
+        "gateway.calls",
         "gateway.commands",
         "gateway.events",
         "gateway.policy_reload",

@@ -449,6 +449,6 @@ async def test_replay_starts_with_its_first_subscriber_and_skips_nothing(tmp_pat
 async def subscribed(terminal: SimTerminal) -> None:
     """Wait until the terminal has a subscriber of ticks."""
     assert terminal._session is not None
-    assert terminal._session.sockets.publisher is not None
+    assert terminal._session.ends.publisher is not None
     async with asyncio.timeout(TIMEOUT_S):
-        await terminal._session.sockets.publisher.has_tick_subscriber.wait()
+        await terminal._session.ends.publisher.has_tick_subscriber.wait()

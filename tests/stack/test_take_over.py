@@ -147,7 +147,8 @@ async def test_result_of_an_earlier_gateway_is_known(nats_server: NatsServer) ->
 
 async def test_deposed_gateway_starts_over_and_writes_nothing(nats_server: NatsServer) -> None:
     """It slept past its lease: whatever it still believes, the journal refuses it."""
-    async with Stack(nats_server.url, **HA) as stack, Pair(stack) as pair:
+    # Not over a pipe: that has one server, and the second gateway would wait for it.
+    async with Stack(nats_server.url, transport="zmq", **HA) as stack, Pair(stack) as pair:
         good_until_s = stack.app.lease._good_until_s
         stack.app.lease.keep = _nothing  # type: ignore[method-assign]
         for task in asyncio.all_tasks():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
@@ -18,6 +19,8 @@ from gateway.sim.broker import Broker
 from gateway.sim.options import DialectName, SimOptions
 from gateway.sim.quotes import QuoteSource
 from gateway.sim.terminal import SimTerminal
+from gateway.terminal.pipe_name import pipe_address
+from tests.support.net import free_pipe_name
 
 PATIENCE_S = 10.0
 
@@ -53,6 +56,8 @@ class Stack:
         nats_url: A running server.
         sim: How the terminal is made; `Stack.terminal` is it.
         client_options: How the client logs in.
+        transport: Between the two: `zmq` or, where the dialect can, `pipe`; by default what
+            `STACK_TRANSPORT` says.
         sections: Configuration beside the endpoints; trading is on, timeouts are short.
     """
 
@@ -62,11 +67,16 @@ class Stack:
         sim: SimOptions = QUIET,
         quotes: QuoteSource | None = None,
         client_options: Mapping[str, Any] | None = None,
+        transport: str | None = None,
         **sections: dict[str, Any],
     ) -> None:
         self.nats_url = nats_url
         self._client_options = {"client": "tester", **(client_options or {})}
-        self._sim = sim
+        way = transport or os.environ.get("STACK_TRANSPORT", "zmq")
+        over_pipe = way == "pipe" and sim.dialect is DialectName.BRIDGE
+        self.pipe_name = free_pipe_name() if over_pipe else None
+        pipe = pipe_address(self.pipe_name) if self.pipe_name else None
+        self._sim = replace(sim, pipe_address=pipe)
         self._quotes = quotes
         self._sections = sections
 
@@ -91,6 +101,8 @@ class Stack:
         await self.terminal.stop()
 
     def _endpoints(self) -> dict[str, Any]:
+        if self.pipe_name is not None:
+            return {"transport": "pipe", "pipe_name": self.pipe_name}
         return {
             "request_endpoint": self.terminal.request_endpoint,
             "tick_endpoint": self.terminal.tick_endpoint,

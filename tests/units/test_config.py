@@ -7,6 +7,8 @@ import pytest
 from gateway.config import Config, load
 from gateway.errors import ConfigError
 
+PIPE = {"MT4GW_TERMINAL__TRANSPORT": "pipe", "MT4GW_TERMINAL__PIPE_NAME": "mt4"}
+
 
 def problems(environment: dict[str, str], file: Path | None = None) -> list[str]:
     """Load, and return what was wrong."""
@@ -67,6 +69,12 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         ({"MT4GW_NATS__USER": "u"}, "user and password go together"),
         ({"MT4GW_TERMINAL__HANG_TIMEOUT_S": "1"}, "hang_timeout_s is below"),
         ({"MT4GW_COMMANDS__DEFAULT_TIMEOUT_S": "90"}, "above maximum_timeout_s"),
+        ({"MT4GW_TERMINAL__TRANSPORT": "pipe"}, "pipe_name go together"),
+        ({"MT4GW_TERMINAL__PIPE_NAME": "mt4"}, "pipe_name go together"),
+        (PIPE | {"MT4GW_TERMINAL__DIALECT": "metatrader4-server"}, "knows no pipe"),
+        (PIPE | {"MT4GW_TERMINAL__PIPE_MODE": "text"}, "pipe_symbol go together"),
+        (PIPE | {"MT4GW_TERMINAL__PIPE_CALL": "double"}, "pipe_call go together"),
+        (PIPE | {"MT4GW_TERMINAL__PIPE_NAME": r"\\.\pipe\mt4"}, "terminal.pipe_name"),
     ],
 )
 def test_contradictions_are_reported(environment: dict[str, str], part: str) -> None:

@@ -7,27 +7,17 @@
 #property strict
 
 #include <Mt4Gateway/Clock.mqh>
+#include <Mt4Gateway/CommandInputs.mqh>
 #include <Mt4Gateway/Dispatcher.mqh>
 #include <Mt4Gateway/Log.mqh>
+#include <Mt4Gateway/Session.mqh>
 #include <Mt4Gateway/Zmq.mqh>
 
-input string             Endpoint = "tcp://127.0.0.1:28282";  // Where requests are taken; tcp://*:28282 for other computers
-input bool               ConnectsOut = false;                 // Connect to Endpoint (a gateway that binds) instead of binding
-input ENUM_PLAIN_CLIENTS PlainClients = PLAIN_READ;           // What clients without a gateway may do
-input bool               LedgerCreate = false;                // Begin a ledger if there is none (once, at the first start)
-input int                LedgerKeepDays = 30;                 // How long a command is remembered, days
-input int                LedgerMaxCommands = 200000;          // Beyond this the ledger is full
-input int                LedgerMaxMegabytes = 64;             // Beyond this the ledger is full
-input bool               AllowTrading = true;                 // Off: this program only reads, whatever a gateway wants
-input string             AllowedSymbols = "";                 // Symbols that may be bought and sold, with commas; empty: all
-input double             MaxLotsPerOrder = 0;                 // Largest order, lots; 0: no limit
-input int                MaxOpenOrders = 0;                   // Most open and pending orders; 0: no limit
-input double             MaxOpenLots = 0;                     // Most lots of open and pending orders; 0: no limit
-input int                MaxWaitMs = 5000;                    // Longest wait for history that is not loaded
-input int                TimerMs = 5;                         // How often requests are looked for
-input string             CurveSecretKey = "";                 // Our secret key, 40 characters; empty: no encryption
-input string             CurvePublicKey = "";                 // Our public key; with ConnectsOut only
-input string             CurveServerKey = "";                 // The gateway's public key; with ConnectsOut only
+input string Endpoint = "tcp://127.0.0.1:28282";  // Where requests are taken; tcp://*:28282 for other computers
+input bool   ConnectsOut = false;                 // Connect to Endpoint (a gateway that binds) instead of binding
+input string CurveSecretKey = "";                 // Our secret key, 40 characters; empty: no encryption
+input string CurvePublicKey = "";                 // Our public key; with ConnectsOut only
+input string CurveServerKey = "";                 // The gateway's public key; with ConnectsOut only
 
 #define REQUESTS_PER_EVENT 64
 #define BUFFER_BYTES 65600
@@ -41,30 +31,17 @@ uchar             request_bytes[];
 long              bind_tried_ms = 0;
 long              session_number = 0;
 
-string SessionVariable() { return("Mt4Gateway.session"); }
-string TickPortVariable() { return("Mt4Gateway.tick_port"); }
-
 int OnInit()
   {
    DispatcherOptions options;
-   options.plain_clients = PlainClients;
-   options.max_wait_ms = MaxWaitMs;
-   options.tick_variable = TickPortVariable();
-   options.limits.allow_trading = AllowTrading;
-   options.limits.max_lots_per_order = MaxLotsPerOrder;
-   options.limits.max_open_orders = MaxOpenOrders;
-   options.limits.max_open_lots = MaxOpenLots;
-   options.limits.symbols = SymbolList(AllowedSymbols);
-   options.ledger.may_create = LedgerCreate;
-   options.ledger.keep_days = LedgerKeepDays;
-   options.ledger.max_entries = LedgerMaxCommands;
-   options.ledger.max_bytes = LedgerMaxMegabytes * 1048576;
-   if(!AreInputsGood())
+   if(!AreCommandInputsGood() || !AreKeysGood())
       return(INIT_PARAMETERS_INCORRECT);
+   ReadCommandInputs(options);
+   options.program = "GatewayCommands";
+   options.tick_variable = "Mt4Gateway.tick_port";
    ArrayResize(request_bytes, BUFFER_BYTES);
    session_number = NewSession();
-   if(GlobalVariableSet(SessionVariable(), (double)session_number) == 0)
-      LogWarning("session_not_told code=" + IntegerToString(GetLastError()));
+   TellSession(session_number);
    dispatcher.Start(options, SessionName(session_number));
    BindCommands();
    if(!EventSetMillisecondTimer(TimerMs))
@@ -72,29 +49,12 @@ int OnInit()
    return(INIT_SUCCEEDED);
   }
 
-bool AreInputsGood()
+bool AreKeysGood()
   {
-   string wrong = "";
-   if(!AreCurveKeysGood(CurveSecretKey, CurvePublicKey, CurveServerKey, ConnectsOut))
-      wrong = "the Curve keys have 40 characters each; with ConnectsOut all three are needed, else CurveSecretKey alone";
-   if(TimerMs < 1 || LedgerKeepDays < 7 || LedgerMaxCommands < 100 || LedgerMaxMegabytes < 1 || LedgerMaxMegabytes > 1024)
-      wrong = "TimerMs is below 1, LedgerKeepDays below 7, LedgerMaxCommands below 100, or LedgerMaxMegabytes outside 1 to 1024";
-   if(MaxLotsPerOrder < 0 || MaxOpenOrders < 0 || MaxOpenLots < 0)
-      wrong = "MaxLotsPerOrder, MaxOpenOrders or MaxOpenLots is negative; 0 means no limit";
-   if(wrong != "")
-      LogError("bad_inputs reason=\"" + wrong + "\"");
-   return(wrong == "");
-  }
-
-// "A, B" as ",A,B,", so that one search finds a whole name.
-string SymbolList(string names)
-  {
-   string parts[];
-   string list = "";
-   int count = StringSplit(names, ',', parts);
-   for(int i = 0; i < count; i++)
-      list += "," + StringTrimLeft(StringTrimRight(parts[i]));
-   return(list == "" ? "" : list + ",");
+   if(AreCurveKeysGood(CurveSecretKey, CurvePublicKey, CurveServerKey, ConnectsOut))
+      return(true);
+   LogError("bad_inputs reason=\"the Curve keys have 40 characters each; with ConnectsOut all three are needed, else CurveSecretKey alone\"");
+   return(false);
   }
 
 void OnDeinit(const int reason)
@@ -102,9 +62,7 @@ void OnDeinit(const int reason)
    EventKillTimer();
    commands.Close();
    dispatcher.Stop();
-   if(!GlobalVariableDel(SessionVariable()))
-      LogWarning("session_not_forgotten code=" + IntegerToString(GetLastError()));
-   GlobalVariablesFlush();
+   ForgetSession();
    LogInfo("stopped reason=" + IntegerToString(reason));
   }
 

@@ -9,10 +9,9 @@
 #property strict
 
 #include <Mt4Gateway/Clock.mqh>
-#include <Mt4Gateway/Events.mqh>
+#include <Mt4Gateway/Feed.mqh>
 #include <Mt4Gateway/Log.mqh>
 #include <Mt4Gateway/MsgPack.mqh>
-#include <Mt4Gateway/Ticks.mqh>
 #include <Mt4Gateway/Zmq.mqh>
 
 input string Endpoint = "tcp://127.0.0.1:28283";  // Where ticks are published; tcp://*:28283 for other computers
@@ -23,25 +22,38 @@ input string CurveSecretKey = "";                 // Our secret key, 40 characte
 input string CurvePublicKey = "";                 // Our public key; with ConnectsOut only
 input string CurveServerKey = "";                 // The gateway's public key; with ConnectsOut only
 
-#define HEARTBEAT_MS 1000
-#define SYMBOLS_MS 1000
-#define ORDERS_MS 50
 #define BIND_RETRY_MS 1000
 
-ZmqSocket     publisher;
-MsgPackWriter packed;
-MsgPackWriter account_before;
-BrokerClock   broker_clock;
-OrderWatch    order_watch;
-SymbolTicks   watched[];
-int           watched_count = 0;
-string        chart_symbol = "";
-long          bind_tried_ms = 0;
-long          heartbeat_at_ms = 0;
-long          symbols_at_ms = 0;
-long          orders_at_ms = 0;
-long          dropped_count = 0;
-bool          was_connected = false;
+// Two frames: topic and msgpack map. What a subscriber's queue does not take is lost for it; ticks
+// show the gap.
+class TickSocket : public Outlet
+  {
+private:
+   long              dropped_count;
+
+public:
+   ZmqSocket         socket;
+   MsgPackWriter     packed;
+
+                     TickSocket() { dropped_count = 0; }
+   virtual bool      IsOpen() const { return(socket.IsOpen()); }
+   virtual void      Publish(string topic);
+  };
+
+void TickSocket::Publish(string topic)
+  {
+   uchar name[];
+   int count = StringToCharArray(topic, name, 0, WHOLE_ARRAY, CP_UTF8) - 1;
+   if(socket.Send(name, count, ZMQ_SNDMORE) && socket.Send(packed.bytes, packed.length, 0))
+      return;
+   dropped_count++;
+   if(dropped_count % 1000 == 1)
+      LogWarning("publish_failed errno=" + IntegerToString(zmq_errno()) + " dropped=" + IntegerToString(dropped_count));
+  }
+
+TickSocket tick_socket;
+Feed       feed;
+long       bind_tried_ms = 0;
 
 int OnInit()
   {
@@ -50,10 +62,7 @@ int OnInit()
       LogError("bad_inputs reason=\"HighWaterMark is below 10000, TimerMs below 1, or the Curve keys have not 40 characters each (with ConnectsOut all three, else CurveSecretKey alone)\"");
       return(INIT_PARAMETERS_INCORRECT);
      }
-   chart_symbol = Symbol();
-   watched_count = 0;
-   was_connected = IsConnected();
-   WatchSymbols();
+   feed.Start(Symbol());
    BindPublisher();
    if(!EventSetMillisecondTimer(TimerMs))
       return(INIT_FAILED);
@@ -63,7 +72,7 @@ int OnInit()
 void OnDeinit(const int reason)
   {
    EventKillTimer();
-   publisher.Close();
+   tick_socket.socket.Close();
    if(GlobalVariableCheck("Mt4Gateway.tick_port") && !GlobalVariableDel("Mt4Gateway.tick_port"))
       LogWarning("tick_port_not_forgotten code=" + IntegerToString(GetLastError()));
    LogInfo("stopped reason=" + IntegerToString(reason));
@@ -72,14 +81,14 @@ void OnDeinit(const int reason)
 void BindPublisher()
   {
    bind_tried_ms = ClockMs();
-   bool is_bound = publisher.Open(ZMQ_XPUB) && publisher.Set(ZMQ_SNDHWM, HighWaterMark) && publisher.Set(ZMQ_XPUB_VERBOSE, 1);
+   bool is_bound = tick_socket.socket.Open(ZMQ_XPUB) && tick_socket.socket.Set(ZMQ_SNDHWM, HighWaterMark) && tick_socket.socket.Set(ZMQ_XPUB_VERBOSE, 1);
    if(is_bound && CurveSecretKey != "")
-      is_bound = publisher.SetCurve(CurveSecretKey, CurvePublicKey, CurveServerKey, ConnectsOut);
-   is_bound = is_bound && publisher.Attach(Endpoint, ConnectsOut);
+      is_bound = tick_socket.socket.SetCurve(CurveSecretKey, CurvePublicKey, CurveServerKey, ConnectsOut);
+   is_bound = is_bound && tick_socket.socket.Attach(Endpoint, ConnectsOut);
    if(!is_bound)
      {
       LogWarning("bind_failed endpoint=" + Endpoint + " errno=" + IntegerToString(zmq_errno()));
-      publisher.Close();
+      tick_socket.socket.Close();
       return;
      }
    LogInfo("publishing endpoint=" + Endpoint);
@@ -94,145 +103,18 @@ double PortOf(string endpoint)
    return((double)StringToInteger(StringSubstr(endpoint, colon + 1)));
   }
 
-// ---- events of the terminal ---------------------------------------------------------------------
-
-// A tick of the chart's symbol.
 void OnTick()
   {
-   broker_clock.Watch();
-   int at = FindWatched(chart_symbol, 0);
-   if(at >= 0 && publisher.IsOpen())
-      PublishIfChanged(at, true);
+   feed.OnTick(tick_socket.packed, tick_socket);
   }
 
 void OnTimer()
   {
-   broker_clock.Watch();
-   long now_ms = ClockMs();
-   if(!publisher.IsOpen())
-     {
-      if(now_ms - bind_tried_ms >= BIND_RETRY_MS)
-         BindPublisher();
-      return;
-     }
-   if(now_ms - symbols_at_ms >= SYMBOLS_MS)
-      WatchSymbols();
-   for(int i = 0; i < watched_count; i++)
-      if(watched[i].symbol != chart_symbol)
-         PublishIfChanged(i, false);
-   if(now_ms - orders_at_ms >= ORDERS_MS)
-      PublishOrders();
-   if(now_ms - heartbeat_at_ms >= HEARTBEAT_MS)
-      PublishHeartbeat();
-   GreetSubscribers();
-  }
-
-// ---- ticks --------------------------------------------------------------------------------------
-
-int FindWatched(string symbol, int guess)
-  {
-   if(guess < watched_count && watched[guess].symbol == symbol)
-      return(guess);
-   for(int i = 0; i < watched_count; i++)
-      if(watched[i].symbol == symbol)
-         return(i);
-   return(-1);
-  }
-
-// Take in what was added to the Market Watch. What was removed stays, silent, with its number.
-void WatchSymbols()
-  {
-   symbols_at_ms = ClockMs();
-   int total = SymbolsTotal(true);
-   for(int i = 0; i < total; i++)
-     {
-      string symbol = SymbolName(i, true);
-      if(FindWatched(symbol, i) >= 0)
-         continue;
-      if(watched_count == ArraySize(watched))
-         ArrayResize(watched, 2 * watched_count + 64);
-      watched[watched_count].Reset(symbol);
-      watched_count++;
-     }
-  }
-
-void PublishIfChanged(int at, bool is_event)
-  {
-   MqlTick tick;
-   if(!SymbolInfoTick(watched[at].symbol, tick) || !watched[at].HasChanged(tick))
-      return;
-   NextSeq(watched[at]);
-   PublishTick(at, tick, is_event);
-  }
-
-void PublishTick(int at, const MqlTick &tick, bool is_event)
-  {
-   long utc_s = broker_clock.IsKnown() ? broker_clock.UtcOf(tick.time) : (long)TimeGMT();
-   WriteTick(watched[at], tick, utc_s * 1000, is_event, packed);
-   Publish("tick." + watched[at].symbol);
-  }
-
-// ---- everything else ----------------------------------------------------------------------------
-
-void PublishOrders()
-  {
-   OrderEvent event;
-   orders_at_ms = ClockMs();
-   int count = order_watch.Poll();
-   for(int i = 0; i < count; i++)
-     {
-      order_watch.EventAt(i, event);
-      PackOrderEvent(event, packed);
-      Publish("order");
-     }
-   if(count > 0)
-      PublishAccount(false);
-  }
-
-void PublishAccount(bool is_wanted)
-  {
-   PackAccount(packed);
-   bool is_same = packed.length == account_before.length;
-   for(int i = 0; i < packed.length && is_same; i++)
-      is_same = packed.bytes[i] == account_before.bytes[i];
-   if(is_same && !is_wanted)
-      return;
-   PackAccount(account_before);
-   Publish("account");
-  }
-
-// The session is the commands program's, told by a global variable of the terminal.
-string SharedSession()
-  {
-   if(!GlobalVariableCheck("Mt4Gateway.session"))
-      return("");
-   return(SessionName((long)GlobalVariableGet("Mt4Gateway.session")));
-  }
-
-// Whether the chart's symbol may be traded at this hour of the broker's clock.
-bool IsMarketOpen()
-  {
-   datetime now = broker_clock.IsKnown() ? (datetime)((long)TimeGMT() + broker_clock.OffsetS()) : TimeCurrent();
-   return(IsTradeAllowed(chart_symbol, now));
-  }
-
-void PublishHeartbeat()
-  {
-   heartbeat_at_ms = ClockMs();
-   bool is_connected = IsConnected();
-   packed.Clear();
-   packed.Map(6);
-   packed.AddText("session", SharedSession());
-   packed.AddInteger("clock_ms", ClockMs());
-   packed.AddInteger("broker_time", (long)TimeCurrent());
-   packed.AddBoolean("connected", is_connected);
-   packed.AddBoolean("trade_allowed", MayTrade());
-   packed.AddBoolean("market_open", IsMarketOpen());
-   Publish("heartbeat");
-   PublishAccount(is_connected && !was_connected);
-   if(is_connected && !was_connected)
-      PublishSnapshot("");
-   was_connected = is_connected;
+   feed.OnTimer(tick_socket.packed, tick_socket);
+   if(tick_socket.IsOpen())
+      GreetSubscribers();
+   else if(ClockMs() - bind_tried_ms >= BIND_RETRY_MS)
+      BindPublisher();
   }
 
 // A new subscriber gets the present state at once. libzmq hands its wish in as a frame: 1 and the
@@ -243,46 +125,13 @@ void GreetSubscribers()
    ArrayResize(frame, 256);
    for(int i = 0; i < 64; i++)
      {
-      int length = publisher.Receive(frame, 256);
+      int length = tick_socket.socket.Receive(frame, 256);
       if(length < 0)
          return;
       if(length == 0 || frame[0] != 1 || length > 256)
          continue;
       string topic = length > 1 ? CharArrayToString(frame, 1, length - 1, CP_UTF8) : "";
       LogInfo("subscribed topic=\"" + topic + "\"");
-      PublishSnapshot(topic);
+      feed.PublishSnapshot(topic, tick_socket.packed, tick_socket);
      }
-  }
-
-bool IsWanted(string topic, string name)
-  {
-   return(StringFind(name, topic) == 0 || topic == "");
-  }
-
-// The last quote of every symbol that is wanted, under a number of its own, and the account.
-void PublishSnapshot(string topic)
-  {
-   MqlTick tick;
-   for(int i = 0; i < watched_count; i++)
-     {
-      if(!IsWanted(topic, "tick." + watched[i].symbol) || !SymbolInfoTick(watched[i].symbol, tick))
-         continue;
-      watched[i].HasChanged(tick);
-      NextSeq(watched[i]);
-      PublishTick(i, tick, false);
-     }
-   if(IsWanted(topic, "account"))
-      PublishAccount(true);
-  }
-
-// Topic and map. What a subscriber's queue does not take is lost for it; ticks show the gap.
-void Publish(string topic)
-  {
-   uchar name[];
-   int count = StringToCharArray(topic, name, 0, WHOLE_ARRAY, CP_UTF8) - 1;
-   if(publisher.Send(name, count, ZMQ_SNDMORE) && publisher.Send(packed.bytes, packed.length, 0))
-      return;
-   dropped_count++;
-   if(dropped_count % 1000 == 1)
-      LogWarning("publish_failed errno=" + IntegerToString(zmq_errno()) + " dropped=" + IntegerToString(dropped_count));
   }

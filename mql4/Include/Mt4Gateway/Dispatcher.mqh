@@ -9,7 +9,6 @@
 #include <Mt4Gateway/Protocol.mqh>
 #include <Mt4Gateway/Queries.mqh>
 
-#define PROGRAM_NAME "GatewayCommands"
 #define PROGRAM_VERSION "0.1.0"
 
 enum ENUM_PLAIN_CLIENTS
@@ -23,7 +22,8 @@ struct DispatcherOptions
   {
    ENUM_PLAIN_CLIENTS plain_clients;
    int               max_wait_ms;     // for history that is not loaded
-   string            tick_variable;   // the global variable that holds the port of the ticks
+   string            program;         // its name, for HELLO
+   string            tick_variable;   // the global variable that holds the port of the ticks; empty: none has one
    TradeLimits       limits;
    LedgerOptions     ledger;
 
@@ -34,6 +34,7 @@ void DispatcherOptions::Copy(const DispatcherOptions &from)
   {
    plain_clients = from.plain_clients;
    max_wait_ms = from.max_wait_ms;
+   program = from.program;
    tick_variable = from.tick_variable;
    limits.allow_trading = from.limits.allow_trading;
    limits.max_lots_per_order = from.limits.max_lots_per_order;
@@ -575,7 +576,7 @@ void Dispatcher::Hello()
    body.BeginObject();
    body.AddText("dialect", "bridge");
    body.AddInteger("protocol", PROTOCOL_VERSION);
-   body.AddText("program", PROGRAM_NAME);
+   body.AddText("program", options.program);
    body.AddText("version", PROGRAM_VERSION);
    body.AddText("session", session);
    body.AddText("ledger", ledger.Uid());
@@ -584,7 +585,7 @@ void Dispatcher::Hello()
    body.Key("account");
    WriteAccount(body);
    body.Key("tick_endpoint");
-   if(GlobalVariableCheck(options.tick_variable))
+   if(options.tick_variable != "" && GlobalVariableCheck(options.tick_variable))
       body.Text("tcp://*:" + DoubleToString(GlobalVariableGet(options.tick_variable), 0));
    else
       body.Null();

@@ -2,7 +2,7 @@
 #ifndef MT4GATEWAY_EVENTS_MQH
 #define MT4GATEWAY_EVENTS_MQH
 
-#include <Mt4Gateway/MsgPack.mqh>
+#include <Mt4Gateway/Maps.mqh>
 #include <Mt4Gateway/Orders.mqh>
 
 // An open or pending order as it was seen last.
@@ -30,7 +30,7 @@ struct OrderEvent
 // ---- maps ---------------------------------------------------------------------------------------
 
 // The selected order, keys and texts as in replies.
-void PackSelectedOrder(MsgPackWriter &map)
+void PackSelectedOrder(MapWriter &map)
   {
    map.Map(16);
    map.AddInteger("ticket", OrderTicket());
@@ -51,7 +51,7 @@ void PackSelectedOrder(MsgPackWriter &map)
    map.AddText("comment", OrderComment());
   }
 
-void PackOrderEvent(const OrderEvent &event, MsgPackWriter &map)
+void PackOrderEvent(const OrderEvent &event, MapWriter &map)
   {
    map.Clear();
    map.Map(4);
@@ -69,7 +69,7 @@ void PackOrderEvent(const OrderEvent &event, MsgPackWriter &map)
       map.Integer(event.previous_ticket);
   }
 
-void PackAccount(MsgPackWriter &map)
+void PackAccount(MapWriter &map)
   {
    map.Clear();
    map.Map(6);

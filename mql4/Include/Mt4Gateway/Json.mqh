@@ -64,6 +64,7 @@ public:
    int               Next(int container, int token) const { return(nexts[token] < nexts[container] ? nexts[token] : -1); }
    int               Size(int container) const;
    string            Text(int token) const;
+   string            Source(int token) const;
    long              Integer(int token) const;
    double            Real(int token) const { return(RealBetween(starts[token], ends[token])); }
    bool              Boolean(int token) const { return(bytes[starts[token]] == 't'); }
@@ -431,6 +432,13 @@ int JsonReader::Size(int container) const
    for(int item = First(container); item >= 0; item = Next(container, item))
       size++;
    return(size);
+  }
+
+// A value as it was written, a text with its quotes.
+string JsonReader::Source(int token) const
+  {
+   int quote = kinds[token] == JSON_TEXT ? 1 : 0;
+   return(CharArrayToString(bytes, starts[token] - quote, ends[token] - starts[token] + 2 * quote, CP_UTF8));
   }
 
 string JsonReader::Text(int token) const

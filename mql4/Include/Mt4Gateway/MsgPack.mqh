@@ -2,7 +2,9 @@
 #ifndef MT4GATEWAY_MSGPACK_MQH
 #define MT4GATEWAY_MSGPACK_MQH
 
-class MsgPackWriter
+#include <Mt4Gateway/Maps.mqh>
+
+class MsgPackWriter : public MapWriter
   {
 private:
    void              Put(int c);
@@ -15,17 +17,13 @@ public:
    int               length;
 
                      MsgPackWriter() { length = 0; }
-   void              Clear() { length = 0; }
-   void              Null() { Put(0xC0); }
-   void              Boolean(bool value) { Put(value ? 0xC3 : 0xC2); }
-   void              Integer(long value);
-   void              Real(double value);
-   void              Text(string value);
-   void              Map(int members) { PutHead(members, 0x80, 15, -1, 0xDE, 0xDF); }
-   void              AddText(string name, string value) { Text(name); Text(value); }
-   void              AddInteger(string name, long value) { Text(name); Integer(value); }
-   void              AddReal(string name, double value) { Text(name); Real(value); }
-   void              AddBoolean(string name, bool value) { Text(name); Boolean(value); }
+   virtual void      Clear() { length = 0; }
+   virtual void      Map(int members) { PutHead(members, 0x80, 15, -1, 0xDE, 0xDF); }
+   virtual void      Null() { Put(0xC0); }
+   virtual void      Boolean(bool value) { Put(value ? 0xC3 : 0xC2); }
+   virtual void      Integer(long value);
+   virtual void      Real(double value);
+   virtual void      Text(string value);
   };
 
 void MsgPackWriter::Put(int c)

@@ -3,7 +3,7 @@
 #define MT4GATEWAY_TICKS_MQH
 
 #include <Mt4Gateway/Clock.mqh>
-#include <Mt4Gateway/MsgPack.mqh>
+#include <Mt4Gateway/Maps.mqh>
 
 // What is known of one symbol.
 class SymbolTicks
@@ -68,8 +68,8 @@ long NextSeq(SymbolTicks &state)
    return(state.seq);
   }
 
-// One tick as a msgpack map, `seq` first.
-void WriteTick(const SymbolTicks &state, const MqlTick &tick, long utc_ms, bool is_event, MsgPackWriter &map)
+// One tick as a map, `seq` first.
+void WriteTick(const SymbolTicks &state, const MqlTick &tick, long utc_ms, bool is_event, MapWriter &map)
   {
    map.Clear();
    map.Map(9);
