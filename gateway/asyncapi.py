@@ -34,6 +34,7 @@ PARAMETERS: dict[str, Schema] = {
     "id": {"description": "The command's id, `[A-Za-z0-9_-]{1,64}`."},
     "symbol": {"description": "The symbol; bytes outside `[A-Za-z0-9_-]` are written `=XX`."},
     "action": {"description": "A trade of the catalogue."},
+    "name": {"description": "What a service answers, `[A-Za-z0-9_-]{1,64}`."},
 }
 
 EXAMPLES: dict[str, Json] = {
@@ -208,6 +209,13 @@ class _Parts:
             "dead", "A job that could not be taken, as it was.", (REASON_HEADER,), payload={}
         )
         self._told("dead", NAMES.dead("{client}", "{action}"), dead)
+        asked = self._message("call", "What an MQL4 program asks: any JSON value.", (), payload={})
+        said = self._message(
+            "call.answer", "Your service's answer, any JSON value.", (), payload={}
+        )
+        what = "A question of an MQL4 program's, for any service to answer."
+        self._asked("call", NAMES.call("{name}"), asked, said, what)
+        self.operations["call"]["action"] = "send"
         audit = self._message("audit", "What became of a trade, and why.", ())
         self._told("audit", NAMES.audit("{client}", "{id}"), audit)
 
