@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Callable
 
 from gateway.core.messages import Call, CallAnswer
@@ -29,6 +30,9 @@ BEAT_S = 0.5
 
 RETRY_S = 0.5
 """How often a name that another process has is tried again."""
+
+MOST_EARLY = 10_000
+"""Of what is published while the gateway still subscribes on the bus, so much is kept."""
 
 CallHandler = Callable[[Call, Callable[[CallAnswer], None]], None]
 """Takes a call, and what is to be called once with its answer."""
@@ -74,24 +78,34 @@ class PipeWire:
         self._on_link(client is not None)
 
 
+def _nobody(_: list[tuple[bytes, bytes]]) -> None:
+    pass
+
+
 class PipeFeed:
     """Ticks and events: to the ticks what `ZmqFeed` is."""
 
     def __init__(self) -> None:
         self._on_messages: MessageHandler | None = None
+        self._early: deque[tuple[bytes, bytes]] = deque(maxlen=MOST_EARLY)
 
     def open(self, on_messages: MessageHandler) -> None:
-        """Take what comes from now on."""
+        """Take what comes from now on, and what has come since the terminal was there."""
         self._on_messages = on_messages
+        if self._early:
+            on_messages(list(self._early))
+            self._early.clear()
 
     def close(self) -> None:
         """Take nothing more."""
-        self._on_messages = None
+        self._on_messages = _nobody
 
     def deliver(self, messages: list[tuple[bytes, bytes]]) -> None:
-        """Hand over topics and msgpack maps; nobody misses them before `open`."""
+        """Hand over topics and msgpack maps; before `open` the last of them are kept."""
         if self._on_messages is not None:
             self._on_messages(messages)
+        else:
+            self._early.extend(messages)
 
 
 class Pipe:
