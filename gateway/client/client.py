@@ -218,10 +218,7 @@ class Mt4Client:
             NotPermitted: Nothing was sent: NATS forbids it to this user.
             NoAnswer: No gateway answered.
         """
-        body = dict(params or {}) | {
-            "id": new_id(),
-            "deadline": format_time(time.time() + timeout_s),
-        }
+        body = _body(params, new_id(), timeout_s)
         return await self._request(self._subjects.query(action), body, timeout_s)
 
     async def trade(
@@ -248,7 +245,7 @@ class Mt4Client:
         """
         may_be_used = id_ is not None
         id_ = id_ or new_id()
-        body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
+        body = _body(params, id_, timeout_s)
         subject = self._subjects.trade(self.client, action)
         async with self._remembered(id_, action, params):
             async with self._listening(id_) as told:
@@ -301,7 +298,7 @@ class Mt4Client:
     async def _store(
         self, action: str, params: Mapping[str, Json] | None, timeout_s: float, id_: str
     ) -> None:
-        body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
+        body = _body(params, id_, timeout_s)
         payload = encode(body, Encoding.JSON)
         subject = self._subjects.job(self.client, action)
         said = await self._ask(subject, payload, id_, STORED_IN_S, nobody=NotStored)
@@ -339,7 +336,7 @@ class Mt4Client:
             if not may_be_used:
                 return found
             subject = self._subjects.trade(self.client, action)  # trades and jobs share their ids
-            body = dict(params or {}) | {"id": id_, "deadline": format_time(time.time())}
+            body = _body(params, id_, 0.0)
             return await self._own(subject, body, timeout_s)
 
     async def _own(self, subject: str, body: dict[str, Json], timeout_s: float) -> CommandResult:
@@ -676,6 +673,14 @@ class Arrived:
         if self._in_order:
             return self._in_order.popleft()
         return self._newest.popitem(last=False)[1] if self._newest else None
+
+
+def _body(params: Mapping[str, Json] | None, id_: str, timeout_s: float) -> dict[str, Json]:
+    """Write a command. An id among its parameters would be passed over, and make another trade."""
+    for key, ours in (("id", "id_"), ("deadline", "timeout_s")):
+        if params and key in params:
+            raise ValueError(f"{key}: not among the parameters; say it as {ours}")
+    return dict(params or {}) | {"id": id_, "deadline": format_time(time.time() + timeout_s)}
 
 
 def _encoding(body: bytes, headers: Mapping[str, str] | None) -> Encoding:

@@ -1,5 +1,7 @@
 """Build MQL4 programs for this machine; each result is kept under a hash of all that it is made of.
 
+    python -m tests.mql4host.build        build all, beforehand: no test waits for it then
+
 The folder of results is `MT4GW_MQL4_CACHE`, by default one in the temporary folder.
 """
 
@@ -11,9 +13,13 @@ import shutil
 import subprocess
 import sysconfig
 import tempfile
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+from gateway.sim.file_lock import FileLock, FileLockedError
 from tests.mql4host.translate import translate
 
 HOST_FOLDER = Path(__file__).parent
@@ -66,12 +72,32 @@ def find_libzmq() -> Path:
 
 def build_all(programs: list[Path], flags: list[str] | None = None) -> dict[str, Path]:
     """Build programs side by side and return the executables by the programs' names."""
-    with ThreadPoolExecutor(max_workers=2) as workers:
+    with _alone(), ThreadPoolExecutor(max_workers=2) as workers:
         runtime = workers.submit(_build_runtime, flags)
         objects = {p.stem: workers.submit(_build_object, p, flags) for p in programs}
         return {
             name: _link(name, [job.result(), runtime.result()]) for name, job in objects.items()
         }
+
+
+def all_programs() -> list[Path]:
+    """List what ships, and what only tests run."""
+    return sorted([*EXPERTS_FOLDER.glob("*.mq4"), *PROGRAMS_FOLDER.glob("*.mq4")])
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let one process build at a time: the next finds what it needs."""
+    lock: FileLock | None = None
+    while lock is None:
+        try:
+            lock = FileLock(_cache() / "lock")
+        except FileLockedError:
+            time.sleep(0.1)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def build(program: Path, flags: list[str] | None = None) -> Path:
@@ -167,3 +193,8 @@ def _run(command: list[str]) -> None:
     )
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}\n{done.stderr[:8000]}")
+
+
+if __name__ == "__main__":
+    for built in build_all(all_programs()).values():
+        print(built)

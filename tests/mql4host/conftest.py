@@ -8,11 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.mql4host.broker_server import BrokerServer
-from tests.mql4host.build import (
-    EXPERTS_FOLDER,
-    PROGRAMS_FOLDER,
-    build_all,
-)
+from tests.mql4host.build import all_programs, build_all
 from tests.mql4host.client import BridgeClient
 from tests.mql4host.hosted import HostedExpert
 
@@ -28,8 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def programs() -> dict[str, Path]:
     """Build every MQL4 program, with sanitizers."""
-    sources = [*EXPERTS_FOLDER.glob("*.mq4"), *PROGRAMS_FOLDER.glob("*.mq4")]
-    return build_all(sorted(sources))
+    return build_all(all_programs())
 
 
 @pytest.fixture

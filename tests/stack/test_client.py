@@ -318,6 +318,14 @@ async def test_trade_has_an_id_and_a_deadline_of_its_own(client: Mt4Client, bus:
     assert all(body["deadline"].endswith("Z") for body in bodies)
 
 
+@pytest.mark.parametrize("key", ["id", "deadline"])
+async def test_id_among_the_parameters_is_refused(client: Mt4Client, key: str) -> None:
+    """It would be passed over, and the same call again would be another trade."""
+    more: dict[str, Any] = {key: "mine"}
+    with pytest.raises(ValueError, match=f"{key}: not among the parameters"):
+        await client.order_send("EURUSD", "BUY", 0.1, **more)
+
+
 async def test_msgpack_answers_are_read_as_well(client: Mt4Client, bus: Bus) -> None:
     """A gateway may answer in either form."""
 
