@@ -23,7 +23,9 @@ CASES = [
 def test_case(case: Case, relay: Relay, windows_programs: dict[str, Path], tmp_path: Path) -> None:
     """The program answers line by line as written down."""
     binary = windows_programs["GatewayPipe"]
-    with WindowsPeer(relay, binary, tmp_path, case.plain_clients) as peer:
+    peer = WindowsPeer(relay, binary, tmp_path, case.plain_clients)
+    peer.inputs = case.inputs
+    with peer:
         play = Play(case, peer)
         try:
             play.run()
