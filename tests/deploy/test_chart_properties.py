@@ -94,6 +94,9 @@ def fitting(schema: dict[str, Any], key: str = "") -> st.SearchStrategy[Any]:
 def _objects(schema: dict[str, Any], key: str) -> st.SearchStrategy[Any]:
     if key in OBJECTS:
         return st.sampled_from(OBJECTS[key])
+    if "patternProperties" in schema:  # a table for each client
+        [(pattern, one)] = schema["patternProperties"].items()
+        return st.dictionaries(_strings({"pattern": pattern}), fitting(one), max_size=2)
     if "properties" not in schema:  # labels and annotations
         names = _strings({"pattern": schema["propertyNames"]["pattern"]})
         return st.dictionaries(names, fitting(schema["additionalProperties"]), max_size=2)
