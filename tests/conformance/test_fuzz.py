@@ -208,10 +208,10 @@ def test_noise_gets_one_reply_each(make_peer: Callable[[PeerName], Peer], name: 
 
 OWN_MATTER = re.compile(
     rb'TERMINAL_INFO|SCRIBE_|"not_after": ?[1-9]\d{0,13}(?!\d)'
-    rb"|\\(u[0-9a-fA-F]{0,3})?\((session|ledger)\)"
+    rb'|[^"]\((session|ledger)\)|\((session|ledger)\)[^"]|"id": ?"\('
 )
-"""Actions by which a terminal tells what only it has; deadlines between the clocks of two; an
-escape that ends in the first letters of its session or its ledger."""
+"""Actions by which a terminal tells what only it has; deadlines between the clocks of two; the
+name of its session or its ledger inside another text, or as an id, which comes back."""
 
 
 def is_comparable(frames: list[bytes]) -> bool:
