@@ -72,7 +72,7 @@ async def _make_streams(client: Client, names: Subjects) -> None:
     """Make what a gateway makes: journal, jobs, dead letters, last ticks."""
     await Streams(names, Journal()).ensure(client)
     last_ticks = StreamConfig(
-        name=f"{names.base.replace('.', '_')}_ticks",
+        name=names.streams.ticks,
         subjects=[names.tick("*")],
         storage=StorageType.MEMORY,
         max_msgs_per_subject=1,

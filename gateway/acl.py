@@ -21,7 +21,7 @@ from typing import Literal
 from gateway.actions import ACTIONS
 from gateway.config import Config
 from gateway.core.messages import Lane
-from gateway.subjects import Subjects
+from gateway.subjects import StreamNames, Subjects
 
 TELLS_ONLY = frozenset({"SUBSCRIBE_TICKS", "UNSUBSCRIBE_TICKS"})
 """Reads that change what everybody gets; who only looks may not do them."""
@@ -87,38 +87,9 @@ class Site:
         return cls(names, config.journal.provision, longest_answer_s)
 
     @property
-    def _base(self) -> str:
-        return self.names.base.replace(".", "_")
-
-    @property
-    def journal(self) -> str:
-        """Name the journal's stream."""
-        return self.names.journal_base.replace(".", "_")
-
-    @property
-    def jobs(self) -> str:
-        """Name the work queue."""
-        return f"{self._base}_jobs"
-
-    @property
-    def dead(self) -> str:
-        """Name the stream of jobs that were refused."""
-        return f"{self._base}_dead"
-
-    @property
-    def audit(self) -> str:
-        """Name the stream of what became of trades, and why."""
-        return f"{self._base}_audit"
-
-    @property
-    def ticks(self) -> str:
-        """Name the stream of last ticks."""
-        return f"{self._base}_ticks"
-
-    @property
-    def streams(self) -> tuple[str, ...]:
-        """Name all of them."""
-        return self.journal, self.jobs, self.dead, self.audit, self.ticks
+    def streams(self) -> StreamNames:
+        """Name the terminal's streams."""
+        return self.names.streams
 
 
 def inbox_of(client: str) -> str:
@@ -150,7 +121,7 @@ def rights(
     publish, subscribe, deny = _of_people(role, names, client)
     ticks = tuple(names.tick(symbol) for symbol in symbols or ("*",))
     if jetstream:
-        publish += tuple(f"$JS.API.DIRECT.GET.{site.ticks}.{tick}" for tick in ticks)
+        publish += tuple(f"$JS.API.DIRECT.GET.{site.streams.ticks}.{tick}" for tick in ticks)
         trades, jobs = f"{names.base}.trade.", f"{names.base}.job."
         publish += tuple(
             jobs + subject.removeprefix(trades) for subject in publish if subject.startswith(trades)
@@ -192,8 +163,11 @@ def _looks_into_streams(site: Site) -> tuple[str, ...]:
             for stream in site.streams
             for verb in ("STREAM.INFO", "STREAM.MSG.GET")
         ),
-        *(f"$JS.API.DIRECT.GET.{stream}.>" for stream in (site.journal, site.dead, site.audit)),
-        f"$JS.API.CONSUMER.INFO.{site.jobs}.*",
+        *(
+            f"$JS.API.DIRECT.GET.{stream}.>"
+            for stream in (site.streams.journal, site.streams.dead, site.streams.audit)
+        ),
+        f"$JS.API.CONSUMER.INFO.{site.streams.jobs}.*",
     )
 
 
@@ -218,16 +192,16 @@ def _gateway(site: Site, inbox: str) -> Rights:
         "$JS.API.INFO",
         *(f"$JS.API.STREAM.{verb}.{stream}" for stream in site.streams for verb in verbs),
         # A last tick's stream holds nothing that could not be had again: it is always made.
-        *(f"$JS.API.STREAM.CREATE.{site.ticks}" for _ in range(site.provision == "verify")),
-        *(f"$JS.API.{verb}.{site.jobs}.>" for verb in consumers),
-        f"$JS.ACK.{site.jobs}.>",
-        f"$JS.API.STREAM.MSG.GET.{site.journal}",
-        f"$JS.API.STREAM.MSG.DELETE.{site.journal}",
+        *(f"$JS.API.STREAM.CREATE.{site.streams.ticks}" for _ in range(site.provision == "verify")),
+        *(f"$JS.API.{verb}.{site.streams.jobs}.>" for verb in consumers),
+        f"$JS.ACK.{site.streams.jobs}.>",
+        f"$JS.API.STREAM.MSG.GET.{site.streams.journal}",
+        f"$JS.API.STREAM.MSG.DELETE.{site.streams.journal}",
         # What was sent and not finished is read by a consumer that vanishes by itself.
-        f"$JS.API.CONSUMER.CREATE.{site.journal}",
-        f"$JS.API.CONSUMER.CREATE.{site.journal}.>",
-        f"$JS.API.CONSUMER.INFO.{site.journal}.*",
-        f"$JS.API.CONSUMER.MSG.NEXT.{site.journal}.*",
+        f"$JS.API.CONSUMER.CREATE.{site.streams.journal}",
+        f"$JS.API.CONSUMER.CREATE.{site.streams.journal}.>",
+        f"$JS.API.CONSUMER.INFO.{site.streams.journal}.*",
+        f"$JS.API.CONSUMER.MSG.NEXT.{site.streams.journal}.*",
     )
     subscribe = (
         names.query("*"),
@@ -270,7 +244,7 @@ def accounts(site: Site, users: Sequence[tuple[Role, str, Rights]]) -> str:
     A reply subject means something only in the account of who named it. So whatever JetStream is
     made to answer, it is not into the journal; and nobody hears what is not meant for them.
     """
-    home = f"{site._base}_gateway".upper()
+    home = f"{site.names.base.replace('.', '_')}_gateway".upper()
     importers: dict[tuple[str, str], list[str]] = {}
     blocks = []
     for role, name, granted in users:

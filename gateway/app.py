@@ -98,7 +98,7 @@ class App:
         self.bus = Bus(config, self.metrics, self.policy)
         names = self.bus.subjects
         self.streams = Streams(names, config.journal)
-        records = Records(self.bus.client, self.streams.journal_name)
+        records = Records(self.bus.client, self.streams.names.journal)
         ttl_s = config.ha.lease_ttl_s
         self.lease = Lease(records, names, self.metrics, holder=self.instance, ttl_s=ttl_s)
         self.journal = JetStreamJournal(

@@ -591,7 +591,7 @@ class Bus:
             return
         names = self.subjects
         stream = StreamConfig(
-            name=f"{names.base.replace('.', '_')}_ticks",
+            name=names.streams.ticks,
             description="The last tick of each symbol",
             subjects=[names.tick("*")],
             storage=StorageType.MEMORY,

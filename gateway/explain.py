@@ -104,10 +104,10 @@ class Archive:
     def __init__(self, connection: Client, subjects: Subjects) -> None:
         streams = Streams(subjects, JournalSettings())
         self._subjects = subjects
-        self._journal = _Shelf(connection, streams.journal_name)
-        self._audit = _Shelf(connection, streams.audit_name)
-        self._dead = _Shelf(connection, streams.dead_name)
-        self._jobs = _Shelf(connection, streams.jobs_name)
+        self._journal = _Shelf(connection, streams.names.journal)
+        self._audit = _Shelf(connection, streams.names.audit)
+        self._dead = _Shelf(connection, streams.names.dead)
+        self._jobs = _Shelf(connection, streams.names.jobs)
 
     async def explain(self, key: CommandId) -> Explanation:
         """Gather all that is on record about one trade.

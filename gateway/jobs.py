@@ -110,7 +110,7 @@ class Jobs:
         """
         with _away_if_not("taken over"):
             for consumer in (REDUCE, OTHER):
-                await self._jetstream().reset_consumer(self._streams.jobs_name, consumer)
+                await self._jetstream().reset_consumer(self._streams.names.jobs, consumer)
 
     async def pause(self, *, reducing: bool) -> None:
         """Have the server hand out no more jobs, until `go_on`; those in work are finished.
@@ -123,7 +123,7 @@ class Jobs:
         """
         with _away_if_not("paused"):
             for consumer in (REDUCE, OTHER) if reducing else (OTHER,):
-                await self._jetstream().pause_consumer(self._streams.jobs_name, consumer, FOR_EVER)
+                await self._jetstream().pause_consumer(self._streams.names.jobs, consumer, FOR_EVER)
 
     async def go_on(self) -> None:
         """Have the server hand out jobs again.
@@ -133,7 +133,7 @@ class Jobs:
         """
         with _away_if_not("resumed"):
             for consumer in (REDUCE, OTHER):
-                await self._jetstream().resume_consumer(self._streams.jobs_name, consumer)
+                await self._jetstream().resume_consumer(self._streams.names.jobs, consumer)
 
     async def run(self) -> None:
         """Take jobs until `stop`; those that reduce risk beside the others."""
@@ -155,7 +155,7 @@ class Jobs:
             while not self._stopped:
                 cancellation.heed()
                 with suppress(NatsError, APIError, TimeoutError):  # `_work` says so
-                    queue = await self._jetstream().stream_info(self._streams.jobs_name)
+                    queue = await self._jetstream().stream_info(self._streams.names.jobs)
                     self._metrics.jobs_pending(queue.state.messages)
                 await asyncio.sleep(COUNT_S)
         finally:
@@ -179,7 +179,7 @@ class Jobs:
         Raises:
             StartOver: One was deleted; the next turn makes it anew.
         """
-        for stream in (self._streams.jobs_name, self._streams.dead_name):
+        for stream in (self._streams.names.jobs, self._streams.names.dead):
             try:
                 await self._jetstream().stream_info(stream)
             except NotFoundError as exc:
@@ -193,7 +193,7 @@ class Jobs:
         nats-py's `fetch` would swallow a cancellation.
         """
         reply = await self._client.request(
-            f"$JS.API.CONSUMER.MSG.NEXT.{self._streams.jobs_name}.{consumer}",
+            f"$JS.API.CONSUMER.MSG.NEXT.{self._streams.names.jobs}.{consumer}",
             json.dumps({"batch": 1, "expires": int(FETCH_S * 1e9)}).encode(),
             timeout=FETCH_S + TIMEOUT_S,
             old_style=True,  # a job comes under its own subject, which the shared inbox drops

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
 _ESCAPE = re.compile(r"=([0-9A-F]{2})")
@@ -31,6 +32,16 @@ def decode_token(token: str) -> str:
     return text
 
 
+class StreamNames(NamedTuple):
+    """The streams of one terminal, all of them."""
+
+    journal: str
+    jobs: str
+    dead: str
+    audit: str
+    ticks: str
+
+
 @dataclass(frozen=True, slots=True)
 class Subjects:
     """The subjects of one terminal."""
@@ -47,6 +58,18 @@ class Subjects:
     def journal_base(self) -> str:
         """Return what the subjects of the journal and the lease begin with."""
         return f"{self.prefix}j.{self.terminal}"
+
+    @property
+    def streams(self) -> StreamNames:
+        """Name the streams; a dot cannot stand in a stream's name."""
+        base = self.base.replace(".", "_")
+        return StreamNames(
+            journal=self.journal_base.replace(".", "_"),
+            jobs=f"{base}_jobs",
+            dead=f"{base}_dead",
+            audit=f"{base}_audit",
+            ticks=f"{base}_ticks",
+        )
 
     def query(self, action: str) -> str:
         """Name the subject of a read (request and reply)."""

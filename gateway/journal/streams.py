@@ -54,18 +54,14 @@ class Streams:
     """The streams and consumers of one terminal, as they should be."""
 
     def __init__(self, subjects: Subjects, settings: Settings) -> None:
-        base = subjects.base.replace(".", "_")
-        self.journal_name = subjects.journal_base.replace(".", "_")
-        self.jobs_name = f"{base}_jobs"
-        self.dead_name = f"{base}_dead"
-        self.audit_name = f"{base}_audit"
+        self.names = subjects.streams
         self._subjects = subjects
         self._settings = settings
 
     def journal(self) -> StreamConfig:
         """Describe the journal. No age for the whole stream: the term must outlive the trades."""
         return StreamConfig(
-            name=self.journal_name,
+            name=self.names.journal,
             description="What became of trades, and who may trade",
             subjects=[f"{self._subjects.journal_base}.>"],
             storage=StorageType.FILE,
@@ -84,7 +80,7 @@ class Streams:
     def jobs(self) -> StreamConfig:
         """Describe the work queue: only of trades that exist, and full when it is full."""
         return StreamConfig(
-            name=self.jobs_name,
+            name=self.names.jobs,
             description="Trades that wait for the gateway",
             subjects=sorted(self._job_subjects(_trades())),
             retention=RetentionPolicy.WORK_QUEUE,
@@ -98,7 +94,7 @@ class Streams:
     def dead(self) -> StreamConfig:
         """Describe where jobs go that could not be taken."""
         return StreamConfig(
-            name=self.dead_name,
+            name=self.names.dead,
             description="Jobs that were refused, with the reason in a header",
             subjects=[f"{self._subjects.base}.dead.*.*"],
             storage=StorageType.FILE,
@@ -109,7 +105,7 @@ class Streams:
     def audit(self) -> StreamConfig:
         """Describe where it is written down what became of trades; the oldest goes first."""
         return StreamConfig(
-            name=self.audit_name,
+            name=self.names.audit,
             description="What became of each trade, and why",
             subjects=[f"{self._subjects.base}.audit.*.*"],
             storage=StorageType.FILE,
@@ -185,14 +181,14 @@ class Streams:
     ) -> list[str]:
         name = str(wanted.durable_name)
         if self._settings.provision == "create":
-            await jetstream.add_consumer(self.jobs_name, wanted)  # creates, or updates
+            await jetstream.add_consumer(self.names.jobs, wanted)  # creates, or updates
             return []
         try:
-            found = (await jetstream.consumer_info(self.jobs_name, name)).config
+            found = (await jetstream.consumer_info(self.names.jobs, name)).config
         except NotFoundError:
-            return [f"consumer {self.jobs_name}/{name}: missing"]
+            return [f"consumer {self.names.jobs}/{name}: missing"]
         drift = differences(wanted.as_dict(), found.as_dict())
-        return [f"consumer {self.jobs_name}/{name}: {one}" for one in drift]
+        return [f"consumer {self.names.jobs}/{name}: {one}" for one in drift]
 
 
 def _trades() -> set[str]:
