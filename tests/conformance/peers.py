@@ -26,6 +26,7 @@ from gateway.sim.options import DialectName, SimOptions
 from gateway.sim.platform import Platform
 from gateway.sim.quotes import TimedQuote
 from gateway.sim.terminal import SimTerminal
+from gateway.terminal.wire import Wire
 from tests.conformance.broker import START_S, ArrangedBroker
 from tests.conformance.pipe_front import PipeFront, pipe_wire
 from tests.mql4host.broker_server import BrokerServer
@@ -407,12 +408,16 @@ class PipePeer(Mql4Peer):
     """Run GatewayPipe.mq4, with ZeroMQ in front of its pipe."""
 
     name = PeerName.PIPE
+    expert_kind: type[HostedExpert] = HostedExpert
 
     def _attach(self, binary: Path, folder: Path) -> HostedExpert:
         pipe_name = free_pipe_name()
-        self._front = PipeFront(lambda: pipe_wire(pipe_name))
+        self._front = PipeFront(lambda: self._make_wire(pipe_name))
         inputs: dict[str, Input] = {"LedgerCreate": True, "PipeName": pipe_name}
-        return HostedExpert(binary, self.server, folder, inputs)
+        return self.expert_kind(binary, self.server, folder, inputs)
+
+    def _make_wire(self, pipe_name: str) -> Wire:
+        return pipe_wire(pipe_name)
 
     @property
     def endpoint(self) -> str:

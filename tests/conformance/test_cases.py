@@ -9,7 +9,7 @@ import pytest
 
 from gateway.sim.bridge import PlainClients
 from tests.conformance.peers import Peer, PeerName
-from tests.conformance.transcripts import Case, Play, read_cases
+from tests.conformance.transcripts import Case, play, read_cases
 
 CASES = [
     pytest.param(peer, case, id=f"{peer}-{case.file}-{case.name}")
@@ -30,11 +30,4 @@ def test_case(
     name: PeerName, case: Case, make_peer: Callable[[PeerName, PlainClients], Peer]
 ) -> None:
     """The terminal answers line by line as written down."""
-    peer = make_peer(name, case.plain_clients)
-    peer.inputs = case.inputs
-    with peer:
-        play = Play(case, peer)
-        try:
-            play.run()
-        finally:
-            play.close()
+    play(case, make_peer(name, case.plain_clients))

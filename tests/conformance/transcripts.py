@@ -277,5 +277,20 @@ class Play:
         self._connect(claims=True)
 
 
+def play(case: Case, peer: Peer) -> None:
+    """Start a terminal with what the case wants of it, and play all lines.
+
+    Raises:
+        TranscriptError: The terminal did something else.
+    """
+    peer.inputs = case.inputs
+    with peer:
+        game = Play(case, peer)
+        try:
+            game.run()
+        finally:
+            game.close()
+
+
 def _differs(what: str, expected: int, found: int) -> str | None:
     return None if expected == found else f"{what}: {found}, expected {expected}"

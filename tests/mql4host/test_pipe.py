@@ -25,33 +25,19 @@ from tests.mql4host.broker_server import BrokerServer
 from tests.mql4host.hosted import HostedExpert, Input
 from tests.support.nats_server import NatsServer
 from tests.support.net import free_pipe_name
-from tests.support.stack import Stack, eventually
+from tests.support.stack import StackWithoutTerminal, eventually
 
 ROUND_TRIPS = int(os.environ.get("MT4GW_ROUND_TRIPS", "300"))
 TIMEOUT_MS = 300
 
 
-class PipeStack(Stack):
-    """A gateway with a pipe that only these tests' programs open: ready without a terminal."""
+class PipeStack(StackWithoutTerminal):
+    """A gateway with a pipe that only these tests' programs open."""
 
     def __init__(self, url: str, **terminal: Any) -> None:
         self.name = free_pipe_name()
         settings = {"transport": "pipe", "pipe_name": self.name}
         super().__init__(url, terminal=settings | terminal)
-
-    @property
-    def is_ready(self) -> bool:
-        """Tell whether the gateway serves."""
-        return str(self.app.role) in ("active", "reading")
-
-    async def _start_terminal(self) -> None:
-        pass
-
-    async def _stop_terminal(self) -> None:
-        pass
-
-    def _endpoints(self) -> dict[str, Any]:
-        return {}
 
 
 PLAIN = {"pipe_mode": "text", "pipe_symbol": "EURUSD", "pipe_call": "double"}

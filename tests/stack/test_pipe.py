@@ -41,7 +41,7 @@ from tests.support.nats_server import NatsServer
 from tests.support.net import free_pipe_name
 from tests.support.pipe_cutter import Cutter
 from tests.support.pipes import PipeEnd
-from tests.support.stack import Stack, eventually
+from tests.support.stack import Stack, StackWithoutTerminal, eventually
 
 __all__ = [
     "test_absent_terminal_is_told_after_a_grace",
@@ -286,28 +286,10 @@ async def test_plain_form_answers_numbers(nats_server: NatsServer) -> None:
     await service.subscribe("mt4.demo.tick.EURUSD", cb=note)
     await asyncio.sleep(0)  # or the flush overtakes it: tests/stack/test_nats_facts.py
     await service.flush()
-    async with PlainStack(nats_server.url, terminal=settings), PipeEnd(name, None) as end:
+    async with StackWithoutTerminal(nats_server.url, terminal=settings), PipeEnd(name, None) as end:
         for number in range(200):
             price = round(1.1 + number / 1e5, 5)
             end.say(b"%.5f\r" % price)
             assert b"%.3f\r\n" % (2 * price) == await end.line()
         await eventually(lambda: len(ticks) == 200)
     await service.close()
-
-
-class PlainStack(Stack):
-    """A stack whose terminal is a program that only writes numbers: ready without a link."""
-
-    @property
-    def is_ready(self) -> bool:
-        """Tell whether the gateway serves."""
-        return str(self.app.role) in ("active", "reading")
-
-    async def _start_terminal(self) -> None:
-        pass
-
-    async def _stop_terminal(self) -> None:
-        pass
-
-    def _endpoints(self) -> dict[str, Any]:
-        return {}

@@ -170,5 +170,23 @@ class Stack:
         return 0.0
 
 
+class StackWithoutTerminal(Stack):
+    """A gateway whose terminal is a program of the test's: ready without a link."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Tell whether the gateway serves."""
+        return str(self.app.role) in ("active", "reading")
+
+    async def _start_terminal(self) -> None:
+        pass
+
+    async def _stop_terminal(self) -> None:
+        pass
+
+    def _endpoints(self) -> dict[str, Any]:
+        return {}
+
+
 EXISTING_SERVER = replace(QUIET, dialect=DialectName.LEGACY)
 """The existing server, behaving as it does."""

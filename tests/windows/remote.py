@@ -10,11 +10,8 @@ import threading
 from pathlib import Path
 
 from gateway.sim.bridge import PlainClients
-from gateway.terminal.wire import FrameHandler, LinkHandler
-from tests.conformance.peers import Mql4Peer, PeerName
-from tests.conformance.pipe_front import PipeFront
-from tests.mql4host.hosted import HostedExpert, Input
-from tests.support.net import free_pipe_name
+from gateway.terminal.wire import FrameHandler, LinkHandler, Wire
+from tests.conformance.peers import PeerName, PipePeer
 from tests.windows.wine import WineExpert, start_python
 
 START_S = 60.0
@@ -102,10 +99,11 @@ class RemoteWire:
         self._relay.remove(self._name)
 
 
-class WindowsPeer(Mql4Peer):
+class WindowsPeer(PipePeer):
     """Run GatewayPipe.exe under Wine, and the gateway's end of its pipe as well."""
 
     name = PeerName.WINDOWS
+    expert_kind = WineExpert
 
     def __init__(
         self, relay: Relay, binary: Path, folder: Path, plain_clients: PlainClients
@@ -113,18 +111,5 @@ class WindowsPeer(Mql4Peer):
         self._relay = relay
         super().__init__(binary, folder, plain_clients)
 
-    def _attach(self, binary: Path, folder: Path) -> HostedExpert:
-        pipe_name = free_pipe_name()
-        self._front = PipeFront(lambda: RemoteWire(self._relay, pipe_name))
-        inputs: dict[str, Input] = {"LedgerCreate": True, "PipeName": pipe_name}
-        return WineExpert(binary, self.server, folder, inputs)
-
-    @property
-    def endpoint(self) -> str:
-        """Return where requests are taken."""
-        return self._front.endpoint
-
-    def close(self) -> None:
-        """End the program, and let go of the pipe."""
-        super().close()
-        self._front.close()
+    def _make_wire(self, pipe_name: str) -> Wire:
+        return RemoteWire(self._relay, pipe_name)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conformance import test_cases
 from tests.conformance.peers import PeerName
-from tests.conformance.transcripts import Case, Play, read_cases
+from tests.conformance.transcripts import Case, play, read_cases
 from tests.windows.remote import Relay, WindowsPeer
 
 CASES = [
@@ -23,11 +23,4 @@ CASES = [
 def test_case(case: Case, relay: Relay, windows_programs: dict[str, Path], tmp_path: Path) -> None:
     """The program answers line by line as written down."""
     binary = windows_programs["GatewayPipe"]
-    peer = WindowsPeer(relay, binary, tmp_path, case.plain_clients)
-    peer.inputs = case.inputs
-    with peer:
-        play = Play(case, peer)
-        try:
-            play.run()
-        finally:
-            play.close()
+    play(case, WindowsPeer(relay, binary, tmp_path, case.plain_clients))
