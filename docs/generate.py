@@ -10,9 +10,9 @@ import json
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from docs import derived
 from gateway import asyncapi, schemas
 from gateway.actions import ACTIONS, Action
 from gateway.config import ENVIRONMENT_PREFIX, Config
@@ -20,7 +20,7 @@ from gateway.core.evidence import COMMENT_LEFT, TOKEN_LENGTH
 from gateway.core.messages import Dialect, Effect
 from gateway.metrics import OTHER, Metrics
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = derived.ROOT
 NOTE = "<!-- Written by docs/generate.py. Change the code, then run it again. -->"
 
 CONFIGURATION = f"""# Configuration
@@ -415,27 +415,8 @@ PAGES: dict[str, Callable[[], str]] = {
 
 def outdated() -> list[str]:
     """List the pages that are not what the code says."""
-    return [path for path, write in PAGES.items() if _read(ROOT / path) != write()]
-
-
-def _read(path: Path) -> str | None:
-    return path.read_text(encoding="utf-8") if path.exists() else None
-
-
-def main(arguments: list[str]) -> int:
-    """Write the pages; with `--check` only compare, 1 when one is not current."""
-    if arguments not in ([], ["--check"]):
-        print(f"{__doc__}\nusage: python docs/generate.py [--check]", file=sys.stderr)
-        return 2
-    changed = outdated()
-    for path in changed:
-        if arguments:
-            print(f"{path} is not current: run python docs/generate.py", file=sys.stderr)
-        else:
-            (ROOT / path).write_text(PAGES[path](), encoding="utf-8", newline="\n")
-            print(f"wrote {path}")
-    return 1 if arguments and changed else 0
+    return derived.outdated(PAGES)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(derived.main(PAGES, "docs/generate.py", __doc__, sys.argv[1:]))
