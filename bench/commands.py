@@ -12,12 +12,13 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import zmq
 
-from bench.figures import Figure, paired_ratio, percentile
+from bench.figures import Figure, against, paired_ratio, percentile
 from bench.nats_socket import INBOX, NatsSocket
-from bench.site import CLIENT, Process, Site, module, on_one_core
+from bench.site import CLIENT, Site, module, on_one_core
 from bench.straight_line import ECHO
 from gateway.envelope import format_time, new_id
 from tests.support.net import free_port
@@ -143,43 +144,22 @@ def round_trips(rounds: int) -> list[Figure]:
         times = {name: Times() for name in turns}
         for ask in turns.values():
             Times().measure(ask, 4 * BLOCK)  # warm
-        spent = _Spent(gateway)
+        spent_s: dict[str, list[float | None]] = {name: [] for name in turns}
         for _ in range(rounds):
             for name, ask in turns.items():
-                with spent.on(name):
-                    times[name].measure(ask, BLOCK)
-    return _round_trip_figures(times, spent, rounds)
+                measure = partial(times[name].measure, ask, BLOCK)
+                spent_s[name].append(gateway.spent_s(measure))
+    return _round_trip_figures(times, spent_s, rounds)
 
 
-class _Spent:
-    """CPU time of the gateway, by what it was doing."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-        self.cpu_s: dict[str, float] = {}
-        self._name = ""
-
-    def on(self, name: str) -> _Spent:
-        self._name = name
-        return self
-
-    def __enter__(self) -> None:
-        self._before_s = self._process.cpu_s
-
-    def __exit__(self, *_: object) -> None:
-        after_s = self._process.cpu_s
-        if self._before_s is not None and after_s is not None:
-            before_s = self.cpu_s.get(self._name, 0.0)
-            self.cpu_s[self._name] = before_s + after_s - self._before_s
-
-
-def _round_trip_figures(times: Mapping[str, Times], spent: _Spent, rounds: int) -> list[Figure]:
+def _round_trip_figures(
+    times: Mapping[str, Times], spent_s: Mapping[str, list[float | None]], rounds: int
+) -> list[Figure]:
     reads, floor = times["read"], times["floor read"]
     trades, trades_floor = times["trade"], times["floor trade"]
 
     def beside(one: Times, other: Times, share: float) -> str:
-        ours, theirs = percentile(one.all_s, share), percentile(other.all_s, share)
-        return f"{ours * 1e6:.0f} us against {theirs * 1e6:.0f} us"
+        return against(percentile(one.all_s, share), percentile(other.all_s, share))
 
     figures = [
         Figure(
@@ -208,8 +188,8 @@ def _round_trip_figures(times: Mapping[str, Times], spent: _Spent, rounds: int) 
         ),
     ]
     for name in ("read", "trade"):
-        used_s = spent.cpu_s.get(name)
-        per_1000 = used_s / (rounds * BLOCK) * 1e6 if used_s is not None else None
+        told_s = [one for one in spent_s[name] if one is not None]
+        per_1000 = sum(told_s) / (rounds * BLOCK) * 1e6 if told_s else None
         figures.append(Figure("", f"gateway's CPU for 1,000 of: {name}", per_1000, unit="ms"))
     return figures
 
@@ -266,6 +246,6 @@ def beside_ticks(rounds: int) -> list[Figure]:
             ours / beside,
             gate=3,
             moonshot=2,
-            note=f"{ours * 1e6:.0f} us against {beside * 1e6:.0f} us",
+            note=against(ours, beside),
         )
     ]

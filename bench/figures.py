@@ -65,6 +65,11 @@ def paired_ratio(ours: Sequence[float], beside: Sequence[float]) -> float:
     return statistics.median(one / other for one, other in zip(ours, beside, strict=True))
 
 
+def against(ours_s: float, beside_s: float) -> str:
+    """Write what a ratio of times was made of."""
+    return f"{ours_s * 1e6:.0f} us against {beside_s * 1e6:.0f} us"
+
+
 def table(figures: Sequence[Figure]) -> str:
     """Write the figures for a person."""
     rows = [("", "what", "measured", "gate", "moonshot", "")]

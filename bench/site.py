@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -75,6 +75,13 @@ class Watched:
             return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
         except OSError:
             return None
+
+    def spent_s(self, do: Callable[[], object]) -> float | None:
+        """Do something; the CPU time that the process used meanwhile."""
+        before_s = self.cpu_s
+        do()
+        after_s = self.cpu_s
+        return None if before_s is None or after_s is None else after_s - before_s
 
     @property
     def memory_mb(self) -> float | None:

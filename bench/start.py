@@ -54,19 +54,16 @@ def memory(ticks: int) -> list[Figure]:
         ends.wait_for_gateway()
         forwarder = Forwarder("gateway", gateway, quotes, "mt4.bench.tick", site.nats.port)
         forwarder.wait_until_it_flows()
-        before_s, began_s = gateway.cpu_s, time.perf_counter()
-        time.sleep(IDLE_S)
-        after_s, ended_s = gateway.cpu_s, time.perf_counter()
+        idle_s = gateway.spent_s(lambda: time.sleep(IDLE_S))
         idle_mb = gateway.memory_mb
         forwarder.burst(100_000)  # buffers find their size
         warm_mb = gateway.memory_mb
         for _ in range(ticks // 50_000):
             forwarder.burst(50_000)
         grown_mb = gateway.memory_mb
-    is_told = None not in (before_s, after_s, idle_mb, warm_mb, grown_mb)
-    assert is_told or before_s is None
-    idle = (after_s - before_s) / (ended_s - began_s) * 100 if is_told else None  # type: ignore[operator]
-    growth = (grown_mb - warm_mb) / ticks * MILLION if is_told else None  # type: ignore[operator]
+    idle = None if idle_s is None else idle_s / IDLE_S * 100
+    grown = None if grown_mb is None or warm_mb is None else grown_mb - warm_mb
+    growth = None if grown is None else grown / ticks * MILLION
     return [
         Figure("P10", "idle CPU of a core", idle, unit="%", gate=0.5, moonshot=0.2),
         Figure("P10", "memory when idle", idle_mb, unit="MB", gate=60, moonshot=50),

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgpack
 
 from bench import peer
-from bench.figures import Figure, paired_ratio, percentile
+from bench.figures import Figure, against, paired_ratio, percentile
 from bench.nats_socket import NatsSocket
 from bench.site import Process, Site, module
 from bench.straight_line import TICKS
@@ -39,7 +39,7 @@ class Forwarder:
         subject: Where its ticks go, without the symbol.
         rates: Ticks a second, of each burst.
         cpu_us: CPU time a tick, of each burst.
-        delays_s: From sending to arrival, of each paced tick; their medians by round.
+        median_delays_s: From sending to arrival, of paced ticks: the median of each round.
     """
 
     name: str
@@ -50,7 +50,6 @@ class Forwarder:
     rates: list[float] = field(default_factory=list)
     cpu_us: list[float] = field(default_factory=list)
     paced_cpu_us: list[float] = field(default_factory=list)
-    delays_s: list[float] = field(default_factory=list)
     median_delays_s: list[float] = field(default_factory=list)
     lost: int = 0
 
@@ -72,26 +71,33 @@ class Forwarder:
 
     def burst(self, size: int, told: str | None = None) -> None:
         """Measure one burst."""
-        arrivals, before_s = self.arrivals(), self.process.cpu_s
-        self.quotes.tell(told or f"burst {size}")
-        came, last_at_s = arrivals.count(size)
-        began_s = float(self.quotes.line().split()[0])
-        self.rates.append(came / (last_at_s - began_s))
-        self.lost += size - came
-        if before_s is not None and (after_s := self.process.cpu_s) is not None:
-            self.cpu_us.append((after_s - before_s) / size * 1e6)
+        arrivals = self.arrivals()
+
+        def forward() -> None:
+            self.quotes.tell(told or f"burst {size}")
+            came, last_at_s = arrivals.count(size)
+            began_s = float(self.quotes.line().split()[0])
+            self.rates.append(came / (last_at_s - began_s))
+            self.lost += size - came
+
+        if (spent_s := self.process.spent_s(forward)) is not None:
+            self.cpu_us.append(spent_s / size * 1e6)
 
     def pace(self, rate: int, seconds: float) -> None:
         """Measure how long evenly sent ticks are under way."""
-        arrivals, before_s = self.arrivals(), self.process.cpu_s
-        self.quotes.tell(f"pace {rate} {seconds}")
-        delays_s = arrivals.delays_s(int(rate * seconds))
-        self.quotes.line()
-        self.lost += int(rate * seconds) - len(delays_s)
-        self.delays_s += delays_s
+        arrivals, count = self.arrivals(), int(rate * seconds)
+        delays_s: list[float] = []
+
+        def forward() -> None:
+            self.quotes.tell(f"pace {rate} {seconds}")
+            delays_s.extend(arrivals.delays_s(count))
+            self.quotes.line()
+
+        spent_s = self.process.spent_s(forward)
+        self.lost += count - len(delays_s)
         self.median_delays_s.append(statistics.median(delays_s))
-        if before_s is not None and (after_s := self.process.cpu_s) is not None:
-            self.paced_cpu_us.append((after_s - before_s) / len(delays_s) * 1e6)
+        if spent_s is not None:
+            self.paced_cpu_us.append(spent_s / len(delays_s) * 1e6)
 
 
 class Arrivals:
@@ -250,25 +256,22 @@ def _paced(found: dict[str, Forwarder]) -> list[Figure]:
             paired_ratio(gateway.median_delays_s, floor.median_delays_s),
             gate=1.4,
             moonshot=1.1,
-            note=_microseconds(gateway.median_delays_s, floor.median_delays_s),
+            note=against(
+                statistics.median(gateway.median_delays_s), statistics.median(floor.median_delays_s)
+            ),
         )
     ]
     figures += [
-        Figure("", f"CPU for 1,000 ticks at 10,000/s: {each.name}", median_of(each), "ms")
+        Figure(
+            "",
+            f"CPU for 1,000 ticks at 10,000/s: {each.name}",
+            statistics.median(each.paced_cpu_us),
+            "ms",
+        )
         for each in found.values()
         if each.paced_cpu_us
     ]
     return figures
-
-
-def median_of(each: Forwarder) -> float:
-    """Return its CPU time for a thousand paced ticks, in ms."""
-    return statistics.median(each.paced_cpu_us)
-
-
-def _microseconds(ours: Sequence[float], beside: Sequence[float]) -> str:
-    one, other = statistics.median(ours), statistics.median(beside)
-    return f"{one * 1e6:.0f} us against {other * 1e6:.0f} us"
 
 
 def conflation(seconds: float) -> list[Figure]:
