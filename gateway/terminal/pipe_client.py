@@ -1,7 +1,8 @@
 """One client of the gateway's pipe: its role, its lines, its silence.
 
 A client that is silent is dropped, unless a request of ours is with it: MetaTrader's programs have
-one thread, and a slow `OrderSend` is no silence. How long that may last is the line's to decide.
+one thread, and a slow `OrderSend` is no silence. How long that may last is the line's to decide. A
+`PING` is not slow: one that is unanswered excuses nothing.
 
 Source: docs/protocol.md, "The pipe".
 """
@@ -34,6 +35,9 @@ WINDOW_BYTES = 32_768
 MOST_UNREAD_BYTES = 131_072
 """A client that leaves so much of ours unread gets nothing more."""
 
+SIGN_OF_LIFE = b'{"action":"PING"'
+"""How a request begins that takes a program no time."""
+
 LOG_EVERY = 1000
 """Of a client's lines that cannot be used, the first and each so-manieth is logged."""
 
@@ -48,13 +52,17 @@ ROLES: Mapping[str, frozenset[str]] = {
 
 
 class Client(asyncio.Protocol):
-    """One connection."""
+    """One connection.
+
+    Attributes:
+        unanswered: Requests that are with it, the oldest first, and whether each may take long.
+    """
 
     def __init__(self, pipe: Pipe) -> None:
         self.role = ""
         self.kinds: frozenset[str] = frozenset()
         self.heard_s = time.monotonic()
-        self.unanswered: list[bytes] = []
+        self.unanswered: dict[bytes, bool] = {}
         self.is_dropped = False
         self._pipe = pipe
         self._lines = LineBuffer()
@@ -105,7 +113,7 @@ class Client(asyncio.Protocol):
     def beat(self, now_s: float) -> None:
         """Say that we are here, and find out whether the other side is."""
         silent_s = now_s - self.heard_s
-        if silent_s > SILENT_AFTER_S and not self.unanswered:
+        if silent_s > SILENT_AFTER_S and not any(self.unanswered.values()):
             self.drop(f"silent for {silent_s:.1f} s")
         elif self.role and not self.acknowledge():
             self.drop("it does not read what it is told")
@@ -191,8 +199,8 @@ class Client(asyncio.Protocol):
         if head.correlation is None:
             self.refuse("a reply needs the correlation of its request")
             return
-        if head.correlation in self.unanswered:  # earlier ones are consumed: it works in order
-            del self.unanswered[: self.unanswered.index(head.correlation) + 1]
+        while head.correlation in self.unanswered:  # earlier ones are consumed: it works in order
+            del self.unanswered[next(iter(self.unanswered))]
         self._pipe.wire.deliver(head.correlation, rest_of(line, head))
 
     def _publish(self, kind: str, line: bytes) -> None:

@@ -11,10 +11,11 @@ import msgpack
 import pytest
 
 from gateway.app import loop_factory
-from gateway.core.messages import Call, CallAnswer, NoCallAnswer
+from gateway.core.messages import Call, CallAnswer, Dialect, NoCallAnswer, Purpose, Request
 from gateway.metrics import Metrics
 from gateway.terminal import pipe as pipe_module
 from gateway.terminal import pipe_client
+from gateway.terminal.dialects import encode
 from gateway.terminal.pipe import Pipe
 from gateway.terminal.pipe_client import WINDOW_BYTES
 from gateway.terminal.pipe_lines import LineBuffer
@@ -232,6 +233,24 @@ async def test_terminal_may_be_silent_while_it_works(
         assert [True] == quick.links
 
         end.say(b'{"kind":"reply","correlation":"a-1"}')
+        assert await end.is_over()
+        assert [True, False] == quick.links
+
+
+async def test_unanswered_probe_excuses_no_silence(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that froze just before it is as gone as one that froze just after.
+
+    The probe is written as the line writes it.
+    """
+    monkeypatch.setattr(pipe_module, "BEAT_S", 0.02)
+    monkeypatch.setattr(pipe_client, "SILENT_AFTER_S", 0.1)
+    probe = encode(Request(Purpose.PROBE, "PING", {}), Dialect.BRIDGE, None)
+    async with Server() as quick, PipeEnd(quick.name) as end:
+        await linked(quick)
+        quick.pipe.wire.send(b"a-1", probe)
+
         assert await end.is_over()
         assert [True, False] == quick.links
 
