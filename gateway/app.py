@@ -194,11 +194,11 @@ class App:
             await self.commands.abandon()
             if self.front_door is not None:
                 self.front_door.close()
-            await self.lease.release()
-            await self.bus.close()
             if self._feed is not None:
                 self._feed.close()
-            self.line.close()
+            self.line.close()  # before the lease: the next gateway wants the pipe's name, too
+            await self.lease.release()
+            await self.bus.close()
             await self.status.stop()
         if self._steps_down:
             raise StartOver("told to step down", STEP_DOWN_PAUSE_S)

@@ -32,7 +32,10 @@ from tests.stack.test_commands import (
 )
 from tests.stack.test_doctor import test_healthy_stack_has_no_failure
 from tests.stack.test_recovery import test_terminal_dies_inside_an_order_and_the_truth_is_found
-from tests.stack.test_take_over import test_order_in_work_at_a_kill_is_found_by_the_next_gateway
+from tests.stack.test_take_over import (
+    Pair,
+    test_order_in_work_at_a_kill_is_found_by_the_next_gateway,
+)
 from tests.stack.test_ticks import (
     test_gap_in_the_terminals_numbers_is_counted,
     test_replayed_quotes_all_arrive_in_order,
@@ -87,6 +90,24 @@ async def test_late_reply_after_a_lost_link_runs_nothing_twice(nats_server: Nats
 
         assert (True, True) == (result.succeeded, result.resolved)
         assert 1 == len(stack.terminal.truth.executions("tester/cut"))
+
+
+async def test_gateway_that_ends_gives_up_the_name_before_the_lease(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one has the terminal while the first still says goodbye to the bus."""
+    async with Stack(nats_server.url, ha={"lease_ttl_s": 60}) as stack, Pair(stack) as pair:
+        say_goodbye = stack.app.bus.close
+
+        async def say_goodbye_late() -> None:
+            await pair.takes_over()
+            await say_goodbye()
+
+        monkeypatch.setattr(stack.app.bus, "close", say_goodbye_late)
+        stack.app.stop()
+        await stack.running
+
+        assert (await stack.buy()).succeeded
 
 
 async def test_pipe_without_its_program_is_named_by_the_doctor(nats_server: NatsServer) -> None:
