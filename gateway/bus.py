@@ -76,7 +76,7 @@ WORTH_ASKING_BYTES = 65_536
 """What may be under way to NATS without being asked about; some hundred ticks."""
 HEADERS_BYTES = 4096
 MOST_ANSWER_BYTES = 60_000
-"""Of a call's answer: with what stands around it, a line that an MQL4 program takes."""
+"""Of a call's answer, as it comes and as it is handed on: a line that an MQL4 program takes."""
 SCHEMAS_ARE_IN = "mt4-gateway asyncapi"
 """Who finds the service learns here how its bodies are described."""
 
@@ -489,9 +489,6 @@ class Bus:
             return CallAnswer(error=NoCallAnswer.TIMEOUT, message=message)
         except NatsError as exc:
             return CallAnswer(error=NoCallAnswer.NO_BUS, message=repr(exc))
-        if len(reply.data) > MOST_ANSWER_BYTES:
-            message = f"{len(reply.data)} bytes are more than {MOST_ANSWER_BYTES}"
-            return CallAnswer(error=NoCallAnswer.BAD_ANSWER, message=message)
         return _call_answer(reply.data)
 
     async def _reply(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
@@ -609,9 +606,16 @@ class Bus:
 
 
 def _call_answer(body: bytes) -> CallAnswer:
+    if len(body) > MOST_ANSWER_BYTES:
+        return _too_long(len(body))
     try:
         payload = json.loads(body)
-        encode(payload, Encoding.JSON)  # what cannot be written again cannot be handed on
+        written = encode(payload, Encoding.JSON)  # as it is handed on: in ASCII, so maybe longer
     except (ValueError, RecursionError) as exc:
         return CallAnswer(error=NoCallAnswer.BAD_ANSWER, message=f"the answer is not JSON: {exc}")
-    return CallAnswer(payload)
+    return _too_long(len(written)) if len(written) > MOST_ANSWER_BYTES else CallAnswer(payload)
+
+
+def _too_long(count: int) -> CallAnswer:
+    message = f"{count} bytes are more than {MOST_ANSWER_BYTES}"
+    return CallAnswer(error=NoCallAnswer.BAD_ANSWER, message=message)

@@ -123,6 +123,27 @@ async def test_answers_of_calls_that_do_not_wait_come_as_events(
             assert "Sanitizer" not in "".join(chart.expert.log)
 
 
+@pytest.mark.parametrize(
+    "answer", ["[" * 40 + "]" * 40, r'"\u0000"', r'"\ud800"', "9" * 400], ids=lambda text: text[:9]
+)
+async def test_answer_that_mql4_cannot_read_is_told_as_one(
+    programs: dict[str, Path], nats_server: NatsServer, tmp_path: Path, answer: str
+) -> None:
+    """At once, and not as a timeout: an answer has come."""
+
+    async def respond(question: Msg) -> None:
+        await question.respond(answer.encode() if question.data == b"1.25" else b"[1,1]")
+
+    async with PipeStack(nats_server.url) as stack, await nats.connect(nats_server.url) as service:
+        await service.subscribe("mt4.demo.call.double", cb=respond)
+        await asyncio.sleep(0)  # or the flush overtakes it: tests/stack/test_nats_facts.py
+        await service.flush()
+        inputs: dict[str, Input] = {"PipeName": stack.name}
+        async with Chart(programs["Caller"], tmp_path, inputs) as chart:
+            for line in ("1:  bad_answer", "3: [1,1]"):
+                await asyncio.to_thread(chart.expert.wait_for_log, line)
+
+
 # ---- the plain form -----------------------------------------------------------------------
 
 

@@ -234,9 +234,10 @@ async def test_call_is_answered_by_a_service_on_the_bus(nats_server: NatsServer)
         (b"\xff", {"error": "bad_answer"}),
         (b"", {"error": "bad_answer"}),
         (json.dumps("x" * 100_000).encode(), {"error": "bad_answer"}),
+        (b'"%s"' % ("\u00e9" * 25_000).encode(), {"error": "bad_answer"}),
         (None, {"error": "timeout"}),
     ],
-    ids=["json", "text", "nan", "bytes", "empty", "long", "silence"],
+    ids=["json", "text", "nan", "bytes", "empty", "long", "long in ASCII", "silence"],
 )
 async def test_answer_comes_back_or_the_reason_why_not(
     nats_server: NatsServer, answer: bytes | None, said: dict[str, Any]
