@@ -69,7 +69,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.symbols": frozenset({"gateway.core"}),
     "gateway.screening": frozenset({"gateway.core", "gateway.symbols", "gateway.tick"}),
     "gateway.replies": frozenset({"gateway.core", "gateway.mt4_enums"}),
-    "gateway.tick": frozenset({"gateway.errors"}),
+    "gateway.tick": frozenset({"gateway.errors", "gateway.fields"}),
     "gateway.ticks": FLOW | {"gateway.tick"},
     "gateway.events": frozenset({"gateway.core"}),
     "gateway.app": FLOW

@@ -173,6 +173,24 @@ async def test_disconnects_in_mid_line_lose_no_command_and_double_none(
         assert any(result.resolved for result in results.values())
 
 
+async def test_tick_of_an_endless_symbol_costs_no_connection(nats_server: NatsServer) -> None:
+    """It would be a subject, and NATS hangs up on one that is too long."""
+    name = free_pipe_name()
+    tick = {"kind": "tick", "seq": 1, "symbol": "S" * 5000, "time": 1, "broker_time": 1}
+    tick |= {"bid": 1.5, "ask": 1.6, "last": 0.0, "volume": 0.0, "mode": "event"}
+    settings = {"transport": "pipe", "pipe_name": name}
+    async with (
+        StackWithoutTerminal(nats_server.url, terminal=settings) as stack,
+        PipeEnd(name, "ticks") as end,
+    ):
+        end.say(tick, tick | {"symbol": "EURUSD"})
+        await eventually(lambda: "EURUSD" in stack.app.ticks.newest)
+        await stack.app.bus.client.flush()
+
+        assert ["EURUSD"] == list(stack.app.ticks.newest)
+        assert stack.app.bus.last_error is None
+
+
 # ---- calls --------------------------------------------------------------------------------
 
 
