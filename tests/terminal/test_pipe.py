@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import socket
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import msgpack
@@ -19,9 +21,10 @@ from gateway.terminal.dialects import encode
 from gateway.terminal.pipe import Pipe
 from gateway.terminal.pipe_client import WINDOW_BYTES
 from gateway.terminal.pipe_lines import LineBuffer
+from gateway.terminal.pipe_name import listen, pipe_address
 from gateway.terminal.pipe_text import TextForm
 from tests.support.net import free_pipe_name
-from tests.support.pipes import PipeEnd
+from tests.support.pipes import PipeEnd, open_pipe
 from tests.support.stack import eventually
 
 TICK = {"kind": "tick", "seq": 1, "symbol": "EURUSD", "time": 1, "broker_time": 1}
@@ -402,6 +405,45 @@ async def test_name_of_another_process_is_waited_for(server: Server) -> None:
             assert await end.is_over()
         async with PipeEnd(server.name):
             await linked(second)
+
+
+async def test_giving_a_name_up_leaves_the_next_ones_file_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process may listen there in the same moment."""
+    name = free_pipe_name()
+    listening = await listen(name, asyncio.Protocol)
+    server = listening._server  # type: ignore[attr-defined]
+    close = server.close
+
+    def remove() -> None:
+        Path(pipe_address(name)).unlink(missing_ok=True)
+
+    with socket.socket(socket.AF_UNIX) as next_one:
+
+        def close_and_be_followed() -> None:
+            close()
+            remove()
+            next_one.bind(pipe_address(name))
+            next_one.listen()
+
+        monkeypatch.setattr(server, "close", close_and_be_followed)
+        listening.close()
+        _, writer = await open_pipe(name)
+        writer.close()
+    remove()
+
+
+async def test_folder_that_is_a_link_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever has made it in a folder for all could lead clients to a gateway of their own."""
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (tmp_path / "mt4-gateway").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+    with pytest.raises(OSError, match="be no link"):
+        await listen(free_pipe_name(), asyncio.Protocol)
 
 
 # ---- calls --------------------------------------------------------------------------------
