@@ -520,7 +520,9 @@ async def test_question_without_an_answer_ends_the_connection(
         assert b"" == await end.line()
 
 
-@pytest.mark.parametrize("line", [b"", b"abc", b"nan", b"inf", b"1,5", b"1" * 400])
+@pytest.mark.parametrize(
+    "line", [b"", b"abc", b"nan", b"inf", b"1,5", b"1_5", b"1e999", b"1 5", b"1" * 400, b"0x1"]
+)
 async def test_what_is_no_number_is_counted_and_ends_the_connection(
     plain: Server, line: bytes
 ) -> None:
