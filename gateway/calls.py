@@ -13,14 +13,13 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 
-from gateway.core.messages import Call, CallAnswer, NoCallAnswer
+from gateway.core.messages import LONGEST_CALL_S, Call, CallAnswer, NoCallAnswer
 
 log = logging.getLogger(__name__)
 
 MOST_CALLS = 256
 """So many may be under way; more are answered `busy` at once."""
 
-LONGEST_TIMEOUT_S = 60.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 AskBus = Callable[[Call], Awaitable[CallAnswer]]
@@ -72,6 +71,6 @@ class Calls:
 def _problem(call: Call) -> str | None:
     if _NAME.fullmatch(call.name) is None:
         return f"the name {call.name[:80]!r} must match {_NAME.pattern}"
-    if not 0 < call.timeout_s <= LONGEST_TIMEOUT_S:
-        return f"timeout_s {call.timeout_s!r} must be above 0 and at most {LONGEST_TIMEOUT_S:g}"
+    if not 0 < call.timeout_s <= LONGEST_CALL_S:
+        return f"timeout_s {call.timeout_s!r} must be above 0 and at most {LONGEST_CALL_S:g}"
     return None

@@ -25,7 +25,7 @@ from pydantic import (
 )
 
 from gateway.core.exchange import Rules
-from gateway.core.messages import Lane
+from gateway.core.messages import LONGEST_CALL_S, Lane
 from gateway.errors import ConfigError
 from gateway.policy_settings import Alias, Policy, SymbolName
 
@@ -157,14 +157,20 @@ class Terminal(Section):
 
     @model_validator(mode="after")
     def _pipe_is_whole(self) -> Self:
-        if (self.transport == "pipe") != (self.pipe_name is not None):
+        is_pipe, is_text = self.transport == "pipe", self.pipe_mode == "text"
+        if is_pipe != (self.pipe_name is not None):
             raise ValueError('transport = "pipe" and pipe_name go together')
-        if self.transport == "pipe" and self.dialect == "metatrader4-server":
+        if is_pipe and self.dialect == "metatrader4-server":
             raise ValueError("the existing server knows no pipe: dialect must be auto or bridge")
+        if is_pipe and self.curve_secret_key is not None:
+            raise ValueError("curve_secret_key is of no use: a pipe is not encrypted")
+        if is_text and not is_pipe:
+            raise ValueError('pipe_mode = "text" goes with transport = "pipe"')
         for key in ("pipe_symbol", "pipe_call"):
-            is_set = getattr(self, key) is not None
-            if is_set != (self.transport == "pipe" and self.pipe_mode == "text"):
-                raise ValueError(f'pipe_mode = "text" (of transport "pipe") and {key} go together')
+            if is_text != (getattr(self, key) is not None):
+                raise ValueError(f'pipe_mode = "text" and {key} go together')
+        if is_text and self.reply_timeout_s > LONGEST_CALL_S:
+            raise ValueError(f"reply_timeout_s is above {LONGEST_CALL_S:g}, the longest of a call")
         return self
 
     @property

@@ -8,6 +8,15 @@ from gateway.config import Config, load
 from gateway.errors import ConfigError
 
 PIPE = {"MT4GW_TERMINAL__TRANSPORT": "pipe", "MT4GW_TERMINAL__PIPE_NAME": "mt4"}
+TEXT = PIPE | {
+    "MT4GW_TERMINAL__PIPE_MODE": "text",
+    "MT4GW_TERMINAL__PIPE_SYMBOL": "EURUSD",
+    "MT4GW_TERMINAL__PIPE_CALL": "double",
+}
+CURVE = {
+    "MT4GW_TERMINAL__CURVE_SECRET_KEY": "gateway.secret",
+    "MT4GW_TERMINAL__CURVE_SERVER_KEY": "terminal.public",
+}
 
 
 def problems(environment: dict[str, str], file: Path | None = None) -> list[str]:
@@ -74,6 +83,9 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         (PIPE | {"MT4GW_TERMINAL__DIALECT": "metatrader4-server"}, "knows no pipe"),
         (PIPE | {"MT4GW_TERMINAL__PIPE_MODE": "text"}, "pipe_symbol go together"),
         (PIPE | {"MT4GW_TERMINAL__PIPE_CALL": "double"}, "pipe_call go together"),
+        ({"MT4GW_TERMINAL__PIPE_MODE": "text"}, "goes with transport"),
+        (TEXT | {"MT4GW_TERMINAL__REPLY_TIMEOUT_S": "60.5"}, "the longest of a call"),
+        (PIPE | CURVE, "a pipe is not encrypted"),
         (PIPE | {"MT4GW_TERMINAL__PIPE_NAME": r"\\.\pipe\mt4"}, "terminal.pipe_name"),
     ],
 )
