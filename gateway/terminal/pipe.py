@@ -150,6 +150,11 @@ class Pipe:
         for client in list(self.clients):
             client.hang_up()
 
+    @property
+    def is_open(self) -> bool:
+        """Tell whether clients are wanted."""
+        return self._running is not None
+
     # ---- from clients -------------------------------------------------------------------
 
     def problem_with(self, role: str) -> str | None:

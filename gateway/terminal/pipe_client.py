@@ -41,6 +41,9 @@ SIGN_OF_LIFE = b'{"action":"PING"'
 LOG_EVERY = 1000
 """Of a client's lines that cannot be used, the first and each so-manieth is logged."""
 
+LONGEST_PROGRAM = 80
+"""Of the name that a program gives itself, so much is logged."""
+
 FEED_KINDS = frozenset({"tick", "heartbeat", "order", "account"})
 ROLES: Mapping[str, frozenset[str]] = {
     "terminal": FEED_KINDS | {"reply"},
@@ -78,6 +81,8 @@ class Client(asyncio.Protocol):
         """Wait for the first line."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, but no subclass
         self._pipe.clients.append(self)
+        if not self._pipe.is_open:
+            self.hang_up()  # it had been accepted already when the name was given up
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -183,7 +188,8 @@ class Client(asyncio.Protocol):
             return
         self.role, self.kinds = role, ROLES[role]
         self.tell(plain_line("opened", window=WINDOW_BYTES))
-        log.info("pipe_client_opened role=%s program=%r", role, said.get("program"))
+        program = str(said.get("program"))[:LONGEST_PROGRAM]
+        log.info("pipe_client_opened role=%s program=%r", role, program)
         self._pipe.opened(self)
 
     def _turn_away(self, problem: str) -> None:

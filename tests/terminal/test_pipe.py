@@ -19,7 +19,7 @@ from gateway.terminal import pipe as pipe_module
 from gateway.terminal import pipe_client
 from gateway.terminal.dialects import encode
 from gateway.terminal.pipe import Pipe
-from gateway.terminal.pipe_client import WINDOW_BYTES
+from gateway.terminal.pipe_client import WINDOW_BYTES, Client
 from gateway.terminal.pipe_lines import LineBuffer
 from gateway.terminal.pipe_name import listen, pipe_address
 from gateway.terminal.pipe_text import TextForm
@@ -393,6 +393,20 @@ async def test_tick_arrives_as_the_publishing_socket_would_bring_it(server: Serv
 
 
 # ---- the name -----------------------------------------------------------------------------
+
+
+async def test_client_that_was_being_accepted_sees_the_end_of_the_pipe() -> None:
+    """It would wait for a gateway that is gone."""
+    async with Server() as server:
+
+        def make_the_last(pipe: Pipe) -> Client:
+            pipe.close()
+            return Client(pipe)
+
+        server.pipe._make_client = make_the_last
+        async with PipeEnd(server.name) as late:
+            assert await late.is_over()
+        assert [] == server.pipe.clients
 
 
 async def test_name_of_another_process_is_waited_for(server: Server) -> None:
