@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -397,6 +398,13 @@ class Config(Section):
             raise ValueError("terminal.hang_timeout_s is below terminal.reply_timeout_s")
         if self.front_door.timeout_s > self.commands.maximum_timeout_s:
             raise ValueError("front_door.timeout_s is above commands.maximum_timeout_s")
+        return self
+
+    @model_validator(mode="after")
+    def _one_loop_can_do_it(self) -> Self:
+        serves_pipe = self.terminal.transport == "pipe"
+        if sys.platform == "win32" and serves_pipe and self.front_door.endpoint is not None:
+            raise ValueError('on Windows front_door.endpoint goes with transport = "zmq" only')
         return self
 
     def rules(self) -> Rules:

@@ -1,5 +1,6 @@
 """The configuration reports every problem at once, and no secret."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,15 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
 def test_contradictions_are_reported(environment: dict[str, str], part: str) -> None:
     """Two values that cannot both hold."""
     assert part in "\n".join(problems(environment))
+
+
+def test_front_door_beside_a_pipe_is_refused_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No loop of Windows' can do both; elsewhere any can."""
+    environment = PIPE | {"MT4GW_FRONT_DOOR__ENDPOINT": "tcp://127.0.0.1:28280"}
+    assert load(None, environment).front_door.endpoint is not None
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert "zmq" in "\n".join(problems(environment))
 
 
 def test_secret_is_in_no_message_and_no_dump() -> None:
