@@ -36,7 +36,7 @@ private:
    string            problem;
 
    int               FindCall(int number) const;
-   int               AnsweredNumber() const;
+   int               AnsweredNumber();
    void              TakeAnswer();
    void              Settle(int at, string answer, string with_problem);
    bool              IsJson(string text) const;
@@ -223,7 +223,7 @@ void GatewayCaller::TakeAnswer()
 
 // Which call a line answers, 0 if none: told by its beginning, so that an answer that cannot be read
 // is told as one.
-int GatewayCaller::AnsweredNumber() const
+int GatewayCaller::AnsweredNumber()
   {
    if(!BeginsWith(pipe.line, pipe.line_length, ANSWER_HEAD))
       return(0);
