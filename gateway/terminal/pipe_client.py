@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
@@ -52,6 +53,8 @@ ROLES: Mapping[str, frozenset[str]] = {
     "calls": frozenset(),
 }
 """What a client may send beside `call` and `ping`, by the role of its first line."""
+
+_CALL_NUMBER = re.compile(rb'\s*"call"\s*:\s*([0-9]{1,18})\s*,')
 
 
 class Client(asyncio.Protocol):
@@ -160,7 +163,7 @@ class Client(asyncio.Protocol):
         elif head.kind in FEED_KINDS and head.kind in self.kinds:
             self._publish(head.kind, line)
         elif head.kind == "call":
-            self._call(line)
+            self._call(line, head)
         elif head.kind != "ping":
             self.refuse(f"a client with the role {self.role} must not send {head.kind}")
 
@@ -229,9 +232,15 @@ class Client(asyncio.Protocol):
         """Put a question to the bus."""
         self._pipe.on_call(call, answered)
 
-    def _call(self, line: bytes) -> None:
+    def _call(self, line: bytes, head: Head) -> None:
         said = _decode(line)
         number = said.get("call") if said else None
+        if said is None and (found := _CALL_NUMBER.match(line, head.end)):
+            message = "the call is no JSON that can be read"
+            self.count_refused(message)
+            answer = CallAnswer(error=NoCallAnswer.BAD_CALL, message=message)
+            self.tell(_answer_line(int(found[1]), answer))
+            return
         if said is None or type(number) is not int:
             self.refuse('a call needs its number, an integer "call"')
             return

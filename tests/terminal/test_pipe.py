@@ -475,6 +475,20 @@ async def test_call_and_its_answer(server: Server) -> None:
         assert {"kind": "answer", "call": 7, "payload": [2]} == await end.next("answer")
 
 
+@pytest.mark.parametrize("payload", [b"1" + b"0" * 30, b"1e999", b"NaN", b"{"])
+async def test_call_that_cannot_be_read_is_answered_by_its_number(
+    server: Server, payload: bytes
+) -> None:
+    """Its program would wait for nothing until its time is up."""
+    async with PipeEnd(server.name, "calls") as end:
+        end.say(b'{"kind":"call","call":7,"name":"x","timeout_s":2,"payload":%s}' % payload)
+        answer = await end.next("answer")
+
+        assert (7, "bad_call") == (answer["call"], answer["error"])
+        assert 1 == server.malformed
+        assert [] == server.calls
+
+
 async def test_unanswered_call_says_why(server: Server) -> None:
     """In a word for programs, and in words."""
     async with PipeEnd(server.name, "terminal") as end:
