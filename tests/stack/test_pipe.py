@@ -125,6 +125,19 @@ async def test_pipe_without_its_program_is_named_by_the_doctor(nats_server: Nats
     assert "pipe_name" in failed[0].cure
 
 
+async def test_program_of_bare_numbers_is_not_missed_by_the_doctor(
+    nats_server: NatsServer,
+) -> None:
+    """It could answer nothing, so its silence is no failure."""
+    plain = {"pipe_mode": "text", "pipe_symbol": "EURUSD", "pipe_call": "double"}
+    terminal = plain | {"name": "alone", "transport": "pipe", "pipe_name": free_pipe_name()}
+    config = Config.model_validate(
+        {"nats": {"servers": (nats_server.url,)}, "terminal": terminal},
+    )
+
+    assert [] == [f async for f in examine(config, patience_s=0.3) if f.level == "failed"]
+
+
 # ---- bad lines ----------------------------------------------------------------------------
 
 
