@@ -140,7 +140,7 @@ class Client(asyncio.Protocol):
         try:
             for line in self._lines.feed(data):
                 if self.is_dropped:
-                    return
+                    break
                 self.take(line)
         except LineTooLong:
             self.refuse("the line is too long")

@@ -563,6 +563,15 @@ async def test_what_is_no_number_is_counted_and_ends_the_connection(
     assert [] == plain.published
 
 
+async def test_price_before_a_bad_line_is_a_tick(plain: Server) -> None:
+    """Also where both come at once, and more behind them, which is not heard any more."""
+    async with PipeEnd(plain.name, None) as end:
+        end.writer.write(b"1.5\nabc\n2.5\n")
+
+        assert b"" == await end.line()
+    assert [1.5] == [tick["bid"] for _, tick in plain.published]
+
+
 async def test_late_answer_is_not_given_to_a_newer_question(plain: Server) -> None:
     """There are no ids: it would be taken for the newer one's."""
     async with PipeEnd(plain.name, None) as end:
