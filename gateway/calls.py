@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 MOST_CALLS = 256
 """So many may be under way; more are answered `busy` at once."""
 
+LOG_EVERY = 1000
+"""Of the calls without an answer, the first and each so-manieth is logged: one a tick may fail."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 AskBus = Callable[[Call], Awaitable[CallAnswer]]
@@ -37,6 +40,7 @@ class Calls:
         self._ask_bus = ask_bus
         self._waiting: asyncio.Queue[tuple[Call, Answered]] = asyncio.Queue(MOST_CALLS)
         self._under_way = 0
+        self._failed = 0
 
     def take(self, call: Call, answered: Answered) -> None:
         """Take in a call; what cannot be asked is answered at once."""
@@ -63,8 +67,10 @@ class Calls:
         finally:
             self._under_way -= 1
         if answer.error is not None:
-            cause = answer.message
-            log.info("call_failed name=%s error=%s cause=%r", call.name, answer.error, cause)
+            level = logging.INFO if self._failed % LOG_EVERY == 0 else logging.DEBUG
+            said = call.name, answer.error, answer.message
+            log.log(level, "call_failed name=%s error=%s cause=%r", *said)
+            self._failed += 1
         answered(answer)
 
 
