@@ -298,6 +298,16 @@ class Bus:
         if closing.done() and not closing.cancelled() and closing.exception() is not None:
             log.warning("nats_close cause=%r", closing.exception())  # over what was not sent
 
+    async def is_served(self) -> bool:
+        """Tell whether another gateway serves this terminal now, perhaps too busy to answer."""
+        try:
+            await self.client.request(self.subjects.control("status"), timeout=CONNECT_TIMEOUT_S)
+        except NoRespondersError:
+            return False
+        except NatsError as exc:
+            log.debug("gateway_silent cause=%r", exc)
+        return True
+
     # ---- inbound ------------------------------------------------------------------------
 
     async def serve(
