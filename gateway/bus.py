@@ -379,36 +379,38 @@ class Bus:
         # A query's client is not in its subject; its inbox tells askers apart for fairness.
         asker = ".".join(msg.reply.split(".")[:2])
         action = msg.subject.rpartition(".")[2]
-        await self._accept(self._asked(msg, action, Effect.QUERY, None, asker))
+        await self._accept(self._asked(msg, action, Effect.QUERY, asker))
 
     async def _on_trade(self, msg: Msg) -> None:
         _, client, action = msg.subject.rsplit(".", 2)
-        await self._accept(self._asked(msg, action, Effect.TRADE, client, client))
+        await self._accept(self._asked(msg, action, Effect.TRADE, client))
 
-    def _asked(self, msg: Msg, action: str, effect: Effect, client: str | None, asker: str) -> Wish:
+    def _asked(self, msg: Msg, action: str, effect: Effect, asker: str) -> Wish:
         """Read a message that may want a reply."""
         if msg.reply and not self._inboxes.match(msg.reply):
+            client = asker if effect is Effect.TRADE else None
             problem = f"the reply subject {msg.reply[:80]!r} is not an inbox (bus.inbox_prefixes)"
             return Wish(action, effect, client, asker, _no_answer, problem=problem)
         encoding = encoding_of(msg.data, (msg.headers or {}).get(CONTENT_TYPE_HEADER))
         answer = self._answer_to(msg.reply, encoding) if msg.reply else _no_answer
         if effect is Effect.TRADE and not msg.reply:
             answer = self.publish_denial
-        return replace(self._wish(msg, action, effect, client, asker), answer=answer)
+        return self._wish(msg, action, effect, asker, answer)
 
-    def _wish(self, msg: Msg, action: str, effect: Effect, client: str | None, asker: str) -> Wish:
+    def _wish(self, msg: Msg, action: str, effect: Effect, asker: str, answer: Answer) -> Wish:
         """Read a message; what cannot be read becomes a wish with a problem."""
         headers = msg.headers or {}
+        client = asker if effect is Effect.TRADE else None
         if client is not None and CLIENT_PATTERN.fullmatch(client) is None:
             problem = f"the client {client[:40]!r} must match [a-z0-9-]{{1,32}}"
-            return Wish(action, effect, client, asker, _no_answer, problem=problem)
+            return Wish(action, effect, client, asker, answer, problem=problem)
         said = parse_request(msg.data, headers)
         return Wish(
             action,
             effect,
             client,
             asker,
-            _no_answer,
+            answer,
             params=said.params,
             id=said.id,
             deadline_at_s=said.deadline_at_s,
@@ -467,12 +469,12 @@ class Bus:
     def read_job(self, msg: Msg, sequence: int, stored_at_s: float, answer: Answer) -> Wish:
         """Read a durable trade; without an id it is called by its place in the stream."""
         _, client, action = msg.subject.rsplit(".", 2)
-        wish = self._wish(msg, action, Effect.TRADE, client, client)
+        wish = self._wish(msg, action, Effect.TRADE, client, answer)
         deadline_at_s = wish.deadline_at_s
         if deadline_at_s is None and not self._policy.current.require_deadline:
             deadline_at_s = stored_at_s + self._config.commands.default_timeout_s
         id_ = wish.id or f"job-{sequence}"
-        return replace(wish, id=id_, deadline_at_s=deadline_at_s, answer=answer, via="job")
+        return replace(wish, id=id_, deadline_at_s=deadline_at_s, via="job")
 
     async def _on_status(self, request: ServiceRequest) -> None:
         await request.respond(encode(self._status(), Encoding.JSON))

@@ -603,13 +603,12 @@ class Commands:
                 case Finish(conclusion) if work.looked is not None:
                     work.looked.set_result(conclusion)
                     return
-                case Finish(conclusion) if work.command.is_trade:
-                    # Reads go on while a result waits for the journal; trades do not.
-                    self._in_background(self._finish(work, conclusion))
-                    await asyncio.sleep(0)  # its record is written before the next trade's
-                    return
                 case Finish(conclusion):
-                    await self._finish(work, conclusion)
+                    # The next command goes to the terminal while the result is told; the next
+                    # trade only when it is stored as well.
+                    self._in_background(self._finish(work, conclusion))
+                    if work.command.is_trade:
+                        await asyncio.sleep(0)  # its record is written before the next trade's
                     return
                 case Pause():
                     self._park(work, step)

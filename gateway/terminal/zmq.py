@@ -110,9 +110,13 @@ class ZmqWire:
             self._socket.send_multipart([correlation, b"", body], zmq.NOBLOCK)
         except zmq.Again:
             return False
-        if int(self._socket.getsockopt(zmq.EVENTS)) & POLLIN:
+        if self._has_frames():
             self._loop.call_soon(self._drain)
         return True
+
+    def _has_frames(self) -> bool:
+        """Tell whether there is something to read; the descriptor signals anew if there is not."""
+        return self._socket is not None and bool(int(self._socket.getsockopt(zmq.EVENTS)) & POLLIN)
 
     def reconnect(self) -> None:
         """Drop the connection and make a new one. Reports the lost link."""
@@ -167,12 +171,9 @@ class ZmqWire:
 
     def _drain(self) -> None:
         for _ in range(DRAIN_BATCH):
-            if self._socket is None:
+            if self._socket is None or not self._has_frames():
                 return
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+            frames = self._socket.recv_multipart(zmq.NOBLOCK)
             if len(frames) == ENVELOPE_FRAMES and frames[1] == b"":
                 self._on_frame(frames[0], frames[2])
             else:
