@@ -124,6 +124,28 @@ async def test_trade_without_a_deadline_is_denied(nats_server: NatsServer) -> No
         assert not stack.terminal.broker.orders
 
 
+@pytest.mark.parametrize(
+    "far", ["0001-01-01T00:00:00+23:59", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59"]
+)
+async def test_deadline_that_nobody_can_write_is_refused(nats_server: NatsServer, far: str) -> None:
+    """Neither a trade nor a job with one ends the gateway, or is left without its refusal."""
+    async with Stack(nats_server.url) as stack:
+        client = stack.client
+        body = {"symbol": "EURUSD", "order_type": 0, "lots": 0.1, "deadline": far}
+        subject = client.subjects.trade(client.client, "DO_ORDER_SEND")
+        job = client.subjects.job(client.client, "DO_ORDER_SEND")
+        published = aiter(client.results())
+        told = asyncio.ensure_future(anext(published))
+        await asyncio.sleep(0)
+        await client.connection.jetstream().publish(job, json.dumps(body | {"id": "far"}).encode())
+        reply = await client.connection.request(subject, json.dumps(body).encode(), timeout=5)
+        refusals = [json.loads(reply.data)["error"], (await asyncio.wait_for(told, 5)).error]
+
+        assert all(error["code"] == 400 and far in error["message"] for error in refusals)
+        assert (await stack.buy()).succeeded
+        assert not stack.running.done()
+
+
 async def test_trade_past_its_deadline_is_expired_and_not_sent(nats_server: NatsServer) -> None:
     """What comes too late is told so, and never leaves."""
     async with Stack(nats_server.url) as stack:
