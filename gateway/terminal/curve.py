@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,6 @@ def _key(file: Path, text: str) -> bytes:
         z85.decode(text)
         if len(text) == KEY_LENGTH:
             return text.encode("ascii")
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, struct.error):  # the last: five characters that are too large
         pass
     raise ConfigError([f"{file}: {len(text)} characters that are no key: {KEY_LENGTH} of Z85 are"])
