@@ -35,7 +35,7 @@ from gateway.client.errors import (
 )
 from gateway.client.memory import Memory
 from gateway.client.messages import CommandResult, TickMessage
-from gateway.config import without_secret
+from gateway.config import problem_in, without_secret
 from gateway.core.messages import Json, Outcome
 from gateway.envelope import (
     CONTENT_TYPE_HEADER,
@@ -118,6 +118,9 @@ class Mt4Client:
             NotPermitted: Answers could not be heard: this user has another inbox.
             ValueError: The file to remember in holds something else.
         """
+        addresses = [servers] if isinstance(servers, str) else servers
+        if (problem := problem_in(addresses)) is not None:
+            raise NotConnected(problem)
         last_error: list[Exception] = []
         connection = Connection(login)
         made = cls(connection, Subjects(prefix, terminal), client)
@@ -146,7 +149,6 @@ class Mt4Client:
         except (NatsError, OSError, TimeoutError) as exc:
             await connection.close()
             cause = last_error[0] if last_error else exc
-            addresses = [servers] if isinstance(servers, str) else servers
             where = ", ".join(without_secret(address) for address in addresses)
             if is_refusal(cause):
                 who = f" as {login}" if login is not None else ""
