@@ -469,7 +469,7 @@ def load(file: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
     if file is not None:
         try:
             values = tomllib.loads(file.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        except (OSError, ValueError, RecursionError) as exc:
             raise ConfigError([f"{file}: {exc}"]) from exc
     for name, value in environment.items():
         if name.startswith(ENVIRONMENT_PREFIX):

@@ -168,6 +168,18 @@ async def test_policy_that_changes_holds_for_what_waits(nats_server: NatsServer)
         assert (await stack.buy()).succeeded
 
 
+async def test_policy_that_could_not_be_used_shows_in_the_metrics(nats_server: NatsServer) -> None:
+    """Until a good one is read."""
+    async with Stack(nats_server.url) as stack:
+        told = [stack.metric("policy_reload_failed")]
+        stack.app.policy.problem = "policy.max_open_orders: must be a number"
+        told.append(stack.metric("policy_reload_failed"))
+        stack.app.policy.take(Policy(trading=True))
+        told.append(stack.metric("policy_reload_failed"))
+
+        assert [0.0, 1.0, 0.0] == told
+
+
 async def test_trading_can_be_switched_on_later(nats_server: NatsServer) -> None:
     """A gateway that only read claims the terminal when it may trade."""
     async with Stack(nats_server.url, policy={"trading": False}) as stack:

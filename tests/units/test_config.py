@@ -137,6 +137,9 @@ def test_broken_file_is_named(tmp_path: Path) -> None:
     broken.write_text("[terminal\n")
 
     assert str(broken) in problems({}, broken)[0]
+    for text in (f"a = {'[' * 5000}", f"a = {'1' * 5000}", "a = \ud800"):
+        broken.write_text(text, errors="surrogatepass")
+        assert str(broken) in problems({}, broken)[0]
     assert "absent.toml" in problems({}, tmp_path / "absent.toml")[0]
 
 
