@@ -348,7 +348,7 @@ class Mt4Client:
         """
         try:
             return await self._request_until_heard(subject, body, timeout_s)
-        except NobodyListens as exc:
+        except (NobodyListens, NotConnected, NotPermitted) as exc:  # of the question alone
             raise NoAnswer(body["id"], f"{exc}: nobody says whose result the id has") from exc
 
     @asynccontextmanager
@@ -530,7 +530,7 @@ class Mt4Client:
                 return told.result()
             try:
                 known = await self.outcome_of(lost.id)
-            except (NoAnswer, NotConnected):
+            except (NoAnswer, NotConnected, NotPermitted):  # of the question, not of the trade
                 known = "no gateway answered"
             if isinstance(known, CommandResult):
                 return known
@@ -641,7 +641,7 @@ class Mt4Client:
             raise NotConnected(f"cannot follow {', '.join(subjects)}: {exc!r}") from exc
         finally:
             self._waiting.discard(there)
-            if self._connection.is_connected:
+            with suppress(NatsError):  # closed
                 for subscription in subscriptions:
                     await subscription.unsubscribe()
         if not self._closing:
