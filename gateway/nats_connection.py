@@ -43,6 +43,7 @@ _DENIAL = re.compile(
 )
 _REFUSAL = re.compile(r"authorization|authentication", re.IGNORECASE)
 
+_PLAIN = re.compile(rb"[!-~]*")
 _ARGUMENTS = rb"[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?"
 parser.MSG_RE = re.compile(rb"\AMSG" + _ARGUMENTS + rb"(\d+)\r\n")
 parser.HMSG_RE = re.compile(rb"\AHMSG" + _ARGUMENTS + rb"(\d+)[ \t]+(\d+)\r\n")
@@ -150,5 +151,12 @@ class Connection(Client):
 
 
 def _as_text(subject: bytes) -> bytes:
-    r"""Write what is not UTF-8 as `\xff`: it is nobody's name then, and can be refused."""
-    return subject if subject.isascii() else subject.decode("utf-8", "backslashreplace").encode()
+    r"""Write what cannot be printed as `\xff`: a log shows it, and it is nobody's name.
+
+    A byte that is no UTF-8 would end the reading; ESC would give orders to a screen.
+    """
+    if _PLAIN.fullmatch(subject):
+        return subject
+    text = subject.decode("utf-8", "backslashreplace")
+    written = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(written).encode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 
 import pytest
 
@@ -50,6 +51,23 @@ async def test_subject_that_is_no_text_ends_nothing(nats_server: NatsServer, rep
         assert 0 == stack.metric("nats_reconnects_total")
         assert not stack.app.describe()["halted"]
         assert len(STRANGE) == len(stack.terminal.broker.orders)
+
+
+async def test_no_subject_gives_orders_to_the_screen_that_shows_a_log(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Escape sequences and turned writing are shown as what they are."""
+    caplog.set_level(logging.DEBUG)
+    async with Stack(nats_server.url) as stack:
+        for strange in (b"\x1b[31mx", "\u202ex".encode(), b"\xff"):
+            await publish(nats_server.port, b"mt4.demo.trade.me." + strange)
+            await publish(nats_server.port, b"mt4.demo.query." + strange, b"_INBOX.me")
+        await stack.client.orders()
+        shown = [one["action"] for one in stack.app.describe()["last_commands"]]
+
+        assert all(line.isprintable() for line in (*caplog.messages, *shown))
+        assert r"\x1b[31mx" in shown
+        assert r"\xff" in shown
 
 
 async def test_job_whose_subject_is_no_text_is_put_aside(nats_server: NatsServer) -> None:
