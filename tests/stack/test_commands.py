@@ -50,6 +50,37 @@ async def test_order_opens_once_and_its_result_is_published(nats_server: NatsSer
         assert 1 == len(stack.terminal.truth.executions("tester/order-1"))
 
 
+async def test_client_that_is_called_as_the_gateway_trades_like_any(
+    nats_server: NatsServer,
+) -> None:
+    """Its trades are shown, and their results have the shape that all have."""
+    async with Stack(nats_server.url, client_options={"client": "gateway"}) as stack:
+        bought = await stack.buy(id_="keeper")
+        closed = await stack.client.order_close(bought.response["ticket"])
+        shown = [one["action"] for one in stack.app.describe()["last_commands"]]
+
+        assert bought.response["ticket"] == closed.response["ticket"]
+        assert ["DO_ORDER_CLOSE", "DO_ORDER_SEND"] == shown
+
+
+async def test_same_id_is_answered_while_the_audit_is_written(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks again between the result and its record is not left without an answer."""
+    async with Stack(nats_server.url) as stack:
+        going_on, audit = asyncio.Event(), stack.app.commands._audit
+
+        async def wait(*_: object) -> None:
+            await going_on.wait()
+
+        monkeypatch.setattr(audit, "finished", wait)
+        first = await stack.buy(id_="again")
+        second = await stack.buy(id_="again", timeout_s=1.0)
+        going_on.set()
+
+        assert first.body == second.body
+
+
 async def test_lost_reply_is_resolved_and_not_sent_again(nats_server: NatsServer) -> None:
     """The ledger answers what the lost reply would have said."""
     async with Stack(nats_server.url) as stack:
