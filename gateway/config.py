@@ -296,6 +296,11 @@ class FrontDoor(Section):
     curve_client_keys: Path | None = Field(
         None, description="File with the public keys of clients that may connect, one a line."
     )
+    named_by_key: bool = Field(
+        False,
+        description="Each trades under the name that follows its key in `curve_client_keys`, "
+        "instead of under `client`.",
+    )
     unencrypted: bool = Field(
         False, description="Allow an endpoint that other machines reach, without keys."
     )
@@ -304,6 +309,8 @@ class FrontDoor(Section):
     def _is_guarded(self) -> Self:
         if (self.curve_secret_key is None) != (self.curve_client_keys is None):
             raise ValueError("curve_secret_key and curve_client_keys go together")
+        if self.named_by_key and self.curve_client_keys is None:
+            raise ValueError("named_by_key needs curve_client_keys")
         own = ("tcp://127.0.0.1:", "tcp://localhost:", "tcp://[::1]:", "ipc://")
         is_open = self.endpoint is not None and not self.endpoint.startswith(own)
         if is_open and self.curve_secret_key is None and not self.unencrypted:
