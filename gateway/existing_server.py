@@ -100,6 +100,14 @@ def reply(result: Result, params: Mapping[str, Json]) -> bytes:
         result: What became of it.
         params: What was asked for.
     """
+    try:
+        return _reply(result, params)
+    except RecursionError:
+        what = "but the terminal's response is nested too deeply to be told"
+        return failure(f"{result.outcome}, {what} (id {result.key.id})")
+
+
+def _reply(result: Result, params: Mapping[str, Json]) -> bytes:
     conclusion, cause = result.conclusion, result.conclusion.cause
     if result.outcome is Outcome.SUCCEEDED:
         response = _response(result, params.get("ticket"))

@@ -538,6 +538,16 @@ def test_reply_is_written_as_that_server_writes(result: Result, expected: bytes)
     assert expected == existing_server.reply(result, {"ticket": 7})
 
 
+def test_response_that_cannot_be_written_is_told_all_the_same() -> None:
+    """A terminal may say what it likes: nobody is left without a reply, and nothing ends."""
+    deep: list[Any] = []
+    for _ in range(900):
+        deep = [deep]
+    said = existing_server.reply(ended(Outcome.SUCCEEDED, "GET_ORDERS", response=deep), {})
+
+    assert b"succeeded, but the terminal's response is nested too deeply to be told (id x)" in said
+
+
 async def test_modify_that_changes_nothing_fails_as_it_does_there(
     nats_server: NatsServer, door: Door
 ) -> None:
