@@ -16,7 +16,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
 from gateway import replies
@@ -88,6 +88,7 @@ class FakeMt4Client(Mt4Client):
         self._followers: list[tuple[list[str], deque[tuple[str, dict[str, Json]]]]] = []
         self._seqs: dict[str, int] = {}
         self._halted: str | None = None
+        self._gaps = 0
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -113,6 +114,11 @@ class FakeMt4Client(Mt4Client):
     def lose_tick(self, symbol: str) -> None:
         """Let a tick be missed: the next one shows a gap."""
         self._seqs[symbol] = self._seqs.get(symbol, 0) + 1
+
+    def lose_connection(self) -> None:
+        """Let NATS be away for a moment: what was told then would be lost."""
+        self._gaps += 1
+        self._news.set()
 
     def tell(self, kind: str, body: dict[str, Json]) -> None:
         """Publish an event."""
@@ -218,13 +224,19 @@ class FakeMt4Client(Mt4Client):
         self._news.set()
 
     async def _follow(
-        self, subjects: list[str], most_waiting: int | None = None
+        self,
+        subjects: list[str],
+        most_waiting: int | None = None,
+        on_gap: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[tuple[str, dict[str, Json]], None]:
         waiting: deque[tuple[str, dict[str, Json]]] = deque(maxlen=most_waiting)
         follower = subjects, waiting
         self._followers.append(follower)
+        gaps = self._gaps
         try:
             while True:
+                if gaps != (gaps := self._gaps):
+                    on_gap()
                 while waiting:
                     yield waiting.popleft()
                 if self._closing:

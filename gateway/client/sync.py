@@ -172,13 +172,13 @@ class Mt4:
         """Follow ticks; a gap shows in `missed`."""
         return self._follow(self.client.ticks(*symbols))
 
-    def results(self, client: str | None = None) -> Iterator[CommandResult]:
-        """Follow the results of trades."""
-        return self._follow(self.client.results(client))
+    def results(self, client: str | None = None, **how: Any) -> Iterator[CommandResult]:
+        """Follow the results of trades; `on_gap` is called in this client's own thread."""
+        return self._follow(self.client.results(client, **how))
 
-    def events(self, kind: str = "*") -> Iterator[dict[str, Json]]:
-        """Follow events."""
-        return self._follow(self.client.events(kind))
+    def events(self, kind: str = "*", **how: Any) -> Iterator[dict[str, Json]]:
+        """Follow events; `on_gap` is called in this client's own thread."""
+        return self._follow(self.client.events(kind, **how))
 
     def _follow(self, stream: AsyncGenerator[T, None]) -> Iterator[T]:
         async def following() -> T:

@@ -507,6 +507,39 @@ async def test_stream_goes_on_after_nats_was_away(own_nats_server: NatsServer) -
             assert 6 == following.seen[-1].missed
 
 
+@pytest.mark.parametrize("stream", ["results", "events"])
+async def test_gap_in_what_has_no_numbers_is_told_at_once(
+    own_nats_server: NatsServer, stream: str
+) -> None:
+    """A strategy looks for itself then; nobody has to tell something first."""
+    gaps: list[str] = []
+    also: list[str] = []
+
+    async def back() -> None:
+        also.append("told as well")
+
+    async with (
+        await Mt4Client.connect(
+            own_nats_server.url, terminal="played", reconnected_cb=back
+        ) as client,
+        await Mt4Client.connect(own_nats_server.url) as publisher,
+    ):
+        bus = Bus(publisher.connection)
+        subject, body = {
+            "results": ("result.me.1", result_of("1")),
+            "events": ("event.order", {"event": "opened"}),
+        }[stream]
+        following = getattr(client, stream)(on_gap=lambda: gaps.append("now"))
+        async with followed(following, partial(bus.publish, subject, body)):
+            before = list(gaps)
+            own_nats_server.restart()
+            await eventually(lambda: gaps)
+
+            assert [] == before
+            assert ["now"] == gaps
+            assert ["told as well"] == also
+
+
 async def test_closing_ends_an_iteration_that_waits(client: Mt4Client, bus: Bus) -> None:
     """A loop over ticks must not hang for ever when the program closes its client."""
     publish = partial(bus.publish, "tick.EURUSD", tick_of("EURUSD", 1))
