@@ -38,7 +38,7 @@ from gateway.core.messages import (
     Source,
     Verdict,
 )
-from gateway.envelope import result_body
+from gateway.envelope import cause_body, result_body
 from gateway.errors import InvalidCommand
 from gateway.nats_connection import Connection
 from gateway.sim.bars import BarStore
@@ -158,7 +158,21 @@ class FakeMt4Client(Mt4Client):
                 state = "finished" if known else "not_known"
                 return {"state": state, "result": known[1] if known else None}
         body = self._execute(Effect.QUERY if kind == "query" else Effect.TRADE, rest[-1], params)
-        return {"stream": "fake", "seq": len(self._results)} if kind == "job" else body
+        if kind != "job":
+            return body
+        self._tell_denial(body)
+        return {"stream": "fake", "seq": len(self._results)}
+
+    def _tell_denial(self, body: dict[str, Json]) -> None:
+        """Tell a job's refusal to who waits for it; while halted it would wait, and then expire."""
+        if body["outcome"] != Outcome.DENIED:
+            return
+        if body["error"]["name"] == "HALTED":
+            body = body | {"outcome": str(Outcome.EXPIRED)}
+            body["error"] = cause_body(Cause(Source.GATEWAY, 408, "EXPIRED", "trading was halted"))
+        for told, denials in self._told.get(body["id"], ()):
+            if denials and not told.done():
+                told.set_result(CommandResult.read(body))
 
     def _control(self, verb: str, params: dict[str, Json]) -> dict[str, Json]:
         if verb == "halt":
