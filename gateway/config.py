@@ -32,7 +32,7 @@ from gateway.errors import ConfigError
 from gateway.policy_settings import Alias, Policy, SymbolName
 
 ENVIRONMENT_PREFIX = "MT4GW_"
-SCHEMES = ("nats", "tls", "ws", "wss")
+SCHEMES = ("nats", "tls")
 
 Endpoint = Annotated[
     str,
@@ -192,8 +192,6 @@ def problem_in(addresses: Sequence[str]) -> str | None:
                 f"{without_secret(address)!r} is no address such as nats://127.0.0.1:4222; in a "
                 "login that stands in it, / ? # [ ] are not possible: give it by keys of its own"
             )
-    if len({address.startswith(("ws://", "wss://")) for address in addresses}) > 1:
-        return "either all addresses begin with ws:// or wss://, or none does"
     return None
 
 
