@@ -94,6 +94,7 @@ class App:
         self.started_at_s = time.time()
         self.instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self.metrics = metrics or Metrics(symbols=config.ticks.symbols, actions=ACTIONS)
+        self.metrics.watch_policy(lambda: self.policy.problem is not None)
         self.role = Role.STARTING
         self.bus = Bus(config, self.metrics, self.policy)
         names = self.bus.subjects
@@ -211,10 +212,9 @@ class App:
         await self.bus.connect()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bus.watch(), name="bus-watch")
-            if await self._has_journal():
-                await self._take_turn(tasks)
-            else:
+            if not await self._has_journal():
                 await self._only_read()
+            await self._take_turn(tasks)
 
     async def _has_journal(self) -> bool:
         try:
@@ -226,16 +226,21 @@ class App:
         return True
 
     async def _only_read(self) -> None:
-        """Serve reads and ticks; begin again when there is a journal.
+        """Serve reads and ticks, unless somebody does, until there is a journal.
 
         Raises:
-            StartOver: There is one now.
+            StartOver: There is one now, and this gateway serves already.
         """
-        await self._open(Role.READING)
-        while not await self._has_journal():
+        self.role = Role.STANDBY
+        while True:
             cancellation.heed()
+            if self.role is Role.STANDBY and not await self.bus.is_served():
+                await self._open(Role.READING)
             await asyncio.sleep(JOURNAL_RETRY_S)
-        raise StartOver("JetStream answers now")
+            if await self._has_journal():
+                break
+        if self.role is Role.READING:
+            raise StartOver("JetStream answers now")
 
     async def _take_turn(self, tasks: asyncio.TaskGroup) -> None:
         """Stand by until the lease is ours; then take over, and only then take commands in."""
