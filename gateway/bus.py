@@ -29,6 +29,7 @@ from nats.micro.service import ServiceConfig
 
 from gateway import __version__, cancellation
 from gateway.actions import ACTIONS
+from gateway.audit_chain import Chain
 from gateway.config import Config, without_secret
 from gateway.core.messages import (
     Answer,
@@ -148,6 +149,7 @@ class Bus:
         self.client = Connection(self._login)
         self.encoding = Encoding.MSGPACK if config.bus.encoding == "msgpack" else Encoding.JSON
         self._inboxes = _below(config.bus.inbox_prefixes)
+        self._audit = Chain()
         self._tick_subjects: dict[str, str] = {}
         self._outgoing: list[tuple[str, bytes]] = []
         self._outgoing_there = asyncio.Event()
@@ -514,7 +516,7 @@ class Bus:
     async def publish_audit(self, key: CommandId, record: dict[str, Json]) -> None:
         """Put a record of the audit on its way; what is published after it is behind it."""
         subject = self.subjects.audit(encode_token(key.client or "-"), encode_token(key.id))
-        await self._reply(subject, encode(record, Encoding.JSON), {})
+        await self._reply(subject, self._audit.written(record), {})
 
     def post_event(self, kind: str, body: dict[str, Json]) -> None:
         """Publish an event soon; dropped while the bus is away or falls behind."""

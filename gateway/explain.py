@@ -14,6 +14,7 @@ from typing import Any
 from nats.aio.client import Client
 from nats.js.api import RawStreamMsg
 
+from gateway.audit_chain import Findings, examine
 from gateway.config import Journal as JournalSettings
 from gateway.core.messages import CommandId, Json
 from gateway.envelope import (
@@ -131,6 +132,16 @@ class Archive:
                 case.take_waiting_job(record)
         return case.closed()
 
+    async def examine(self) -> Findings:
+        """Look whether the audit is whole.
+
+        Raises:
+            JournalAway: The stream cannot be read now.
+        """
+        records = await self._audit.bodies(self._subjects.audit("*", "*"))
+        have_aged = bool(records) and not records[0][0].endswith("#1")
+        return examine(records, have_aged=have_aged)
+
     async def ids(self, client: str, since_s: float) -> list[str]:
         """List the ids of a client's trades of which something was recorded since then (UTC).
 
@@ -176,6 +187,10 @@ class _Shelf:
 
     async def read(self, pattern: str) -> list[_Record]:
         return [self._read(one) async for one in self._records.all_of(pattern)]
+
+    async def bodies(self, pattern: str) -> list[tuple[str, bytes]]:
+        found = self._records.all_of(pattern)
+        return [(f"{self._name}#{one.seq}", one.data or b"") async for one in found]
 
     async def subjects(self, pattern: str, since_s: float) -> list[str]:
         found = await self._records.since(pattern, since_s, headers_only=True)

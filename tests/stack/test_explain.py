@@ -99,6 +99,24 @@ async def test_denial_is_told_with_its_rule(nats_server: NatsServer) -> None:
         assert any("received by job" in what for what in told(job))
 
 
+async def test_audit_is_whole_until_somebody_takes_a_record_out(nats_server: NatsServer) -> None:
+    """Over a change of gateways; and it is said how many are missing."""
+    async with Stack(nats_server.url, policy=RULES) as stack:
+        for number in range(4):
+            await stack.buy(2.0 if number % 2 else 0.1, id_=f"n{number}")
+        await explained(stack, "n2")
+        archive = Archive(stack.client.connection, stack.client.subjects)
+        before = await archive.examine()
+        audit = stack.client.connection.jetstream()
+        second = await audit.get_last_msg("mt4_demo_audit", "mt4.demo.audit.tester.n1")
+        await audit.delete_msg("mt4_demo_audit", second.seq or 0)
+        after = await archive.examine()
+
+        assert before.is_whole
+        assert 1 == before.gateways
+        assert (before.records - 1, 1) == (after.records, after.missing)
+
+
 async def test_used_id_does_not_hide_what_became_of_the_first(nats_server: NatsServer) -> None:
     """The second wish under it is on record, and the first one's result stands."""
     async with Stack(nats_server.url) as stack:
