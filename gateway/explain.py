@@ -7,8 +7,8 @@ nothing is guessed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from nats.aio.client import Client
@@ -119,11 +119,11 @@ class Archive:
         client, names = str(key.client), self._subjects
         case = _Case(Explanation(client, key.id))
         for record in await self._journal.read(names.sent(client, key.id)):
-            case.take_sent(record)
+            case.take(record, case.take_sent)
         for record in await self._audit.read(names.audit(encode_token(client), key.id)):
-            case.take_audit(record)
+            case.take(record, case.take_audit)
         for record in await self._journal.read(names.stored_result(client, key.id)):
-            case.take_result(record)
+            case.take(record, case.take_result)
         for record in await self._dead.read(names.dead(client, "*")):
             if record.is_of(key.id):
                 case.take_dead_letter(record)
@@ -218,6 +218,16 @@ class _Case:
 
     def _note(self, at: str | None, what: str, record: _Record) -> None:
         self._found.timeline.append(Entry(at or record.at, what, record.source))
+
+    def take(self, record: _Record, by: Callable[[_Record], None]) -> None:
+        """Take in a record of a gateway's; one that is none is named, and hides nothing."""
+        found = self._found
+        before = replace(found, missing=[*found.missing], timeline=[*found.timeline])
+        try:
+            by(record)
+        except (KeyError, TypeError, AttributeError):
+            self._found = before
+            self._note(record.at, "holds what no gateway writes", record)
 
     def take_sent(self, record: _Record) -> None:
         """Take in the journal's record that it was about to be sent."""
