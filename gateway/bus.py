@@ -78,6 +78,8 @@ WORTH_ASKING_BYTES = 65_536
 HEADERS_BYTES = 4096
 MOST_ANSWER_BYTES = 60_000
 """Of a call's answer: with what stands around it, a line that an MQL4 program takes."""
+MOST_OF_A_NAME = 64
+"""Characters of a client's name in a subject of the audit; what is longer was no client's."""
 SCHEMAS_ARE_IN = "mt4-gateway asyncapi"
 """Who finds the service learns here how its bodies are described."""
 
@@ -515,7 +517,8 @@ class Bus:
 
     async def publish_audit(self, key: CommandId, record: dict[str, Json]) -> None:
         """Put a record of the audit on its way; what is published after it is behind it."""
-        subject = self.subjects.audit(encode_token(key.client or "-"), encode_token(key.id))
+        client = (key.client or "-")[:MOST_OF_A_NAME]
+        subject = self.subjects.audit(encode_token(client), encode_token(key.id))
         await self._reply(subject, self._audit.written(record), {})
 
     def post_event(self, kind: str, body: dict[str, Json]) -> None:
