@@ -46,6 +46,7 @@ from gateway.core.messages import (
 from gateway.envelope import (
     CLIENT_PATTERN,
     CONTENT_TYPE_HEADER,
+    MOST_OF_A_NAME,
     Encoding,
     decode,
     encode,
@@ -78,8 +79,6 @@ WORTH_ASKING_BYTES = 65_536
 HEADERS_BYTES = 4096
 MOST_ANSWER_BYTES = 60_000
 """Of a call's answer: with what stands around it, a line that an MQL4 program takes."""
-MOST_OF_A_NAME = 64
-"""Characters of a client's name in a subject of the audit; what is longer was no client's."""
 SCHEMAS_ARE_IN = "mt4-gateway asyncapi"
 """Who finds the service learns here how its bodies are described."""
 
@@ -392,7 +391,8 @@ class Bus:
         """Read a message; what cannot be read becomes a wish with a problem."""
         headers = msg.headers or {}
         if client is not None and CLIENT_PATTERN.fullmatch(client) is None:
-            problem = f"the client {client[:40]!r} must match [a-z0-9-]{{1,32}}"
+            client = client[:MOST_OF_A_NAME]
+            problem = f"the client {client!r} must match [a-z0-9-]{{1,32}}"
             return Wish(action, effect, client, asker, _no_answer, problem=problem)
         said = parse_request(msg.data, headers)
         return Wish(
@@ -517,8 +517,7 @@ class Bus:
 
     async def publish_audit(self, key: CommandId, record: dict[str, Json]) -> None:
         """Put a record of the audit on its way; what is published after it is behind it."""
-        client = (key.client or "-")[:MOST_OF_A_NAME]
-        subject = self.subjects.audit(encode_token(client), encode_token(key.id))
+        subject = self.subjects.audit(encode_token(key.client or "-"), encode_token(key.id))
         await self._reply(subject, self._audit.written(record), {})
 
     def post_event(self, kind: str, body: dict[str, Json]) -> None:

@@ -22,7 +22,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from gateway import cancellation
 from gateway.core.messages import Outcome, Result, Wish
-from gateway.envelope import ID_HEADER, REASON_HEADER
+from gateway.envelope import ID_HEADER, MOST_OF_A_NAME, REASON_HEADER
 from gateway.errors import JournalAway, StartOver
 from gateway.journal.streams import JOB_ACK_WAIT_S, OTHER, REDUCE, Streams
 from gateway.metrics import DeadLetterReason, Metrics
@@ -255,7 +255,7 @@ class Jobs:
         headers = _kept(job.headers or {})
         headers[REASON_HEADER] = why if len(why) <= LONGEST_REASON else f"{why[:LONGEST_REASON]}..."
         await self._jetstream().publish(
-            self._subjects.dead(client, action), job.data, headers=headers
+            self._subjects.dead(client[:MOST_OF_A_NAME], action), job.data, headers=headers
         )
         self._metrics.dead_letter(cast(DeadLetterReason, reason))
         log.warning("job_refused subject=%s reason=%s message=%r", job.subject, name, message)
