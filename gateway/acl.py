@@ -188,6 +188,7 @@ def _gateway(site: Site, inbox: str) -> Rights:
         names.dead("*", "*"),
         names.audit("*", "*"),
         f"{names.base}.call.*",
+        names.control("status"),  # to find out, without JetStream, whether another one serves
         f"{names.journal_base}.>",
         "$JS.API.INFO",
         *(f"$JS.API.STREAM.{verb}.{stream}" for stream in site.streams for verb in verbs),

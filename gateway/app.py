@@ -195,11 +195,11 @@ class App:
             await self.commands.abandon()
             if self.front_door is not None:
                 self.front_door.close()
-            await self.lease.release()
-            await self.bus.close()
             if self._feed is not None:
                 self._feed.close()
-            self.line.close()
+            self.line.close()  # before the lease: the next gateway wants the pipe's name, too
+            await self.lease.release()
+            await self.bus.close()
             await self.status.stop()
         if self._steps_down:
             raise StartOver("told to step down", STEP_DOWN_PAUSE_S)
@@ -212,10 +212,9 @@ class App:
         await self.bus.connect()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.bus.watch(), name="bus-watch")
-            if await self._has_journal():
-                await self._take_turn(tasks)
-            else:
+            if not await self._has_journal():
                 await self._only_read()
+            await self._take_turn(tasks)
 
     async def _has_journal(self) -> bool:
         try:
@@ -227,16 +226,21 @@ class App:
         return True
 
     async def _only_read(self) -> None:
-        """Serve reads and ticks; begin again when there is a journal.
+        """Serve reads and ticks, unless somebody does, until there is a journal.
 
         Raises:
-            StartOver: There is one now.
+            StartOver: There is one now, and this gateway serves already.
         """
-        await self._open(Role.READING)
-        while not await self._has_journal():
+        self.role = Role.STANDBY
+        while True:
             cancellation.heed()
+            if self.role is Role.STANDBY and not await self.bus.is_served():
+                await self._open(Role.READING)
             await asyncio.sleep(JOURNAL_RETRY_S)
-        raise StartOver("JetStream answers now")
+            if await self._has_journal():
+                break
+        if self.role is Role.READING:
+            raise StartOver("JetStream answers now")
 
     async def _take_turn(self, tasks: asyncio.TaskGroup) -> None:
         """Stand by until the lease is ours; then take over, and only then take commands in."""

@@ -13,14 +13,16 @@ import logging
 import re
 from collections.abc import Awaitable, Callable
 
-from gateway.core.messages import Call, CallAnswer, NoCallAnswer
+from gateway.core.messages import LONGEST_CALL_S, Call, CallAnswer, NoCallAnswer
 
 log = logging.getLogger(__name__)
 
 MOST_CALLS = 256
 """So many may be under way; more are answered `busy` at once."""
 
-LONGEST_TIMEOUT_S = 60.0
+LOG_EVERY = 1000
+"""Of the calls without an answer, the first and each so-manieth is logged: one a tick may fail."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 AskBus = Callable[[Call], Awaitable[CallAnswer]]
@@ -38,6 +40,7 @@ class Calls:
         self._ask_bus = ask_bus
         self._waiting: asyncio.Queue[tuple[Call, Answered]] = asyncio.Queue(MOST_CALLS)
         self._under_way = 0
+        self._failed = 0
 
     def take(self, call: Call, answered: Answered) -> None:
         """Take in a call; what cannot be asked is answered at once."""
@@ -64,14 +67,16 @@ class Calls:
         finally:
             self._under_way -= 1
         if answer.error is not None:
-            cause = answer.message
-            log.info("call_failed name=%s error=%s cause=%r", call.name, answer.error, cause)
+            level = logging.INFO if self._failed % LOG_EVERY == 0 else logging.DEBUG
+            said = call.name, answer.error, answer.message
+            log.log(level, "call_failed name=%s error=%s cause=%r", *said)
+            self._failed += 1
         answered(answer)
 
 
 def _problem(call: Call) -> str | None:
     if _NAME.fullmatch(call.name) is None:
         return f"the name {call.name[:80]!r} must match {_NAME.pattern}"
-    if not 0 < call.timeout_s <= LONGEST_TIMEOUT_S:
-        return f"timeout_s {call.timeout_s!r} must be above 0 and at most {LONGEST_TIMEOUT_S:g}"
+    if not 0 < call.timeout_s <= LONGEST_CALL_S:
+        return f"timeout_s {call.timeout_s!r} must be above 0 and at most {LONGEST_CALL_S:g}"
     return None

@@ -258,9 +258,12 @@ def _demo(args: argparse.Namespace) -> int:
 def _doctor(args: argparse.Namespace) -> int:
     if args.walks:
         return _on_bus(_walk_terminal)(args)
-    from gateway.doctor import examine  # noqa: PLC0415
+    from gateway import app, doctor  # noqa: PLC0415
 
-    return asyncio.run(_report(examine(_configuration(args)), as_json=args.json))
+    config = _configuration(args)
+    factory = app.loop_factory(config.terminal.transport)
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(_report(doctor.examine(config), as_json=args.json))
 
 
 async def _walk_terminal(client: Any, args: argparse.Namespace) -> int:

@@ -467,7 +467,7 @@ class Commands:
         self._draining = True
         unsent = self._lanes.remove_where(lambda work: not work.is_left and work.looked is None)
         for work in unsent:
-            self._in_background(self._finish(work, DRAINED))
+            self._in_background(self._deny_unsent(work))
         for work in self._open:
             if work.alarm is not None and not work.is_left:
                 self._wake(work, Woke())
@@ -481,23 +481,31 @@ class Commands:
         except TimeoutError:
             log.warning("drain_timed_out open=%d", len(self._open))
 
+    async def _deny_unsent(self, work: _Work) -> None:
+        """End what was not sent; of a trade only while no other gateway may have the same id."""
+        if work.command.is_trade and not self._journal.may_send():
+            log.warning("command_left id=%s action=%s", work.command.key, work.command.action)
+            self._open.discard(work)
+            del self._trades[work.command.key]
+        else:
+            await self._finish(work, DRAINED)
+
     def _is_worth_waiting(self, work: _Work) -> bool:
         return self._line.is_usable or work.alarm is None or not work.is_left
 
     async def abandon(self) -> None:
         """Deny what has not been sent; `run` must have ended.
 
-        What may have been sent is left to the next gateway, which finds it in the journal. One
-        that was deposed says nothing: the same id may be in another's hands.
+        What may have been sent is left to the next gateway, which finds it in the journal.
         """
         for screening in self._screenings:
             screening.cancel()
         await asyncio.gather(*self._screenings, return_exceptions=True)
         for work in list(self._open):
-            if work.is_left or (work.command.is_trade and not self._journal.may_send()):
+            if work.is_left:
                 log.warning("command_left id=%s action=%s", work.command.key, work.command.action)
             else:
-                await self._finish(work, DRAINED)
+                await self._deny_unsent(work)
         for ending in self._endings:
             ending.cancel()  # its result cannot be stored now; the next gateway finds it out
         await asyncio.gather(*self._endings, return_exceptions=True)
@@ -571,7 +579,7 @@ class Commands:
     async def _drive(self, work: _Work) -> None:
         """Perform steps until the command is finished or leaves the line to others."""
         if self._draining and not work.is_left and work.looked is None:
-            await self._finish(work, DRAINED)
+            await self._deny_unsent(work)
             return
         dialect = self._line.session.dialect
         if work.exchange is None and dialect is None:
@@ -595,13 +603,12 @@ class Commands:
                 case Finish(conclusion) if work.looked is not None:
                     work.looked.set_result(conclusion)
                     return
-                case Finish(conclusion) if work.command.is_trade:
-                    # Reads go on while a result waits for the journal; trades do not.
-                    self._in_background(self._finish(work, conclusion))
-                    await asyncio.sleep(0)  # its record is written before the next trade's
-                    return
                 case Finish(conclusion):
-                    await self._finish(work, conclusion)
+                    # The next command goes to the terminal while the result is told; the next
+                    # trade only when it is stored as well.
+                    self._in_background(self._finish(work, conclusion))
+                    if work.command.is_trade:
+                        await asyncio.sleep(0)  # its record is written before the next trade's
                     return
                 case Pause():
                     self._park(work, step)

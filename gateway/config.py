@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,12 +28,12 @@ from pydantic import (
 )
 
 from gateway.core.exchange import Rules
-from gateway.core.messages import Lane
+from gateway.core.messages import LONGEST_CALL_S, Lane
 from gateway.errors import ConfigError
 from gateway.policy_settings import Alias, Policy, SymbolName
 
 ENVIRONMENT_PREFIX = "MT4GW_"
-SCHEMES = ("nats", "tls", "ws", "wss")
+SCHEMES = ("nats", "tls")
 
 Endpoint = Annotated[
     str,
@@ -160,14 +161,20 @@ class Terminal(Section):
 
     @model_validator(mode="after")
     def _pipe_is_whole(self) -> Self:
-        if (self.transport == "pipe") != (self.pipe_name is not None):
+        is_pipe, is_text = self.transport == "pipe", self.pipe_mode == "text"
+        if is_pipe != (self.pipe_name is not None):
             raise ValueError('transport = "pipe" and pipe_name go together')
-        if self.transport == "pipe" and self.dialect == "metatrader4-server":
+        if is_pipe and self.dialect == "metatrader4-server":
             raise ValueError("the existing server knows no pipe: dialect must be auto or bridge")
+        if is_pipe and self.curve_secret_key is not None:
+            raise ValueError("curve_secret_key is of no use: a pipe is not encrypted")
+        if is_text and not is_pipe:
+            raise ValueError('pipe_mode = "text" goes with transport = "pipe"')
         for key in ("pipe_symbol", "pipe_call"):
-            is_set = getattr(self, key) is not None
-            if is_set != (self.transport == "pipe" and self.pipe_mode == "text"):
-                raise ValueError(f'pipe_mode = "text" (of transport "pipe") and {key} go together')
+            if is_text != (getattr(self, key) is not None):
+                raise ValueError(f'pipe_mode = "text" and {key} go together')
+        if is_text and self.reply_timeout_s > LONGEST_CALL_S:
+            raise ValueError(f"reply_timeout_s is above {LONGEST_CALL_S:g}, the longest of a call")
         return self
 
     @property
@@ -192,8 +199,6 @@ def problem_in(addresses: Sequence[str]) -> str | None:
                 f"{without_secret(address)!r} is no address such as nats://127.0.0.1:4222; in a "
                 "login that stands in it, / ? # [ ] are not possible: give it by keys of its own"
             )
-    if len({address.startswith(("ws://", "wss://")) for address in addresses}) > 1:
-        return "either all addresses begin with ws:// or wss://, or none does"
     return None
 
 
@@ -432,6 +437,13 @@ class Config(Section):
             raise ValueError("terminal.hang_timeout_s is below terminal.reply_timeout_s")
         if self.front_door.timeout_s > self.commands.maximum_timeout_s:
             raise ValueError("front_door.timeout_s is above commands.maximum_timeout_s")
+        return self
+
+    @model_validator(mode="after")
+    def _one_loop_can_do_it(self) -> Self:
+        serves_pipe = self.terminal.transport == "pipe"
+        if sys.platform == "win32" and serves_pipe and self.front_door.endpoint is not None:
+            raise ValueError('on Windows front_door.endpoint goes with transport = "zmq" only')
         return self
 
     def rules(self) -> Rules:

@@ -82,6 +82,9 @@ async def examine(config: Config, patience_s: float = PATIENCE_S) -> AsyncIterat
             if config.terminal.transport == "pipe" and await _is_served(client):
                 yield Finding("ok", f"{config.terminal.address} is held by the gateway that runs")
                 return
+    if config.terminal.pipe_mode == "text":
+        yield Finding("ok", f"{config.terminal.address} is for bare numbers: there is none to ask")
+        return
     async for finding in _examine_terminal(config, patience_s):
         yield finding
 

@@ -224,10 +224,10 @@ def parse_time(text: Json) -> float:
 
 def new_id() -> str:
     """Make a UUIDv7: unique, and sorted by the time it was made."""
-    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76
-    value |= secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76 | 0b11 << 62) | 0x7 << 76 | 0b10 << 62
     text = f"{value:032x}"
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 # ---- results and ticks ------------------------------------------------------------------

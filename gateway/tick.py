@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from gateway.errors import RemoteProtocolError
+from gateway.fields import LONGEST_SYMBOL
 
 
 class TickMode(StrEnum):
@@ -28,13 +29,14 @@ class Tick(
 
     Attributes:
         seq: Counts per symbol, +1 each, so that a gap is visible.
+        symbol: Stands in the subject, whose length NATS limits.
         time_ms: UTC, milliseconds since 1970.
         broker_time_s: The broker's clock, no zone.
         ask: None where the source knows one price only (pipe, text mode).
     """
 
     seq: int
-    symbol: str
+    symbol: Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_SYMBOL)]
     time_ms: int
     broker_time_s: int
     bid: float
@@ -51,7 +53,8 @@ def decode_tick(packed: bytes) -> Tick:
     """Read a tick as the terminal publishes it, every key checked.
 
     Raises:
-        RemoteProtocolError: A key is missing or of a wrong type, or a price is not finite.
+        RemoteProtocolError: A key is missing or of a wrong type, the symbol has no length that
+            a symbol has, or a price is not finite.
     """
     try:
         tick = _read(packed)

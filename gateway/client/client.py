@@ -59,7 +59,7 @@ ANSWER_MARGIN_S = 1.0
 MOST_TICKS_WAITING = 1_000
 """Ticks that wait for a slow reader; then it is given only the newest of each symbol."""
 
-READ_AT_ONCE = 16
+READ_AT_ONCE = 4
 """Bodies read before others get a turn: a reader that never waits would stop the connection."""
 
 ASK_EVERY_S = 0.5

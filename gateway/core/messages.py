@@ -274,6 +274,10 @@ class Wish:
     via: str = "trade"
 
 
+LONGEST_CALL_S = 60.0
+"""No call may have a longer timeout."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A question that an MQL4 program puts to whoever serves `name` on the bus.

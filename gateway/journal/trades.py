@@ -395,11 +395,17 @@ class JetStreamJournal:
             self.unknown[command.key] = result
 
     async def _write_until_stored(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
-        """Try again until it is stored, each time with more patience: the server may be slow."""
+        """Try again until it is stored, each time with more patience: the server may be slow.
+
+        A write is repeated only if it is not there: the stream forgets after some minutes that it
+        has told it already.
+        """
         patience_s = TIMEOUT_S
         try:
             while True:
                 try:
+                    if subject in self._unstored and await self._holds(subject, body):
+                        return
                     await self._write(subject, body, headers, patience_s)
                 except JournalAway as exc:
                     if subject not in self._unstored:
@@ -412,6 +418,11 @@ class JetStreamJournal:
                 patience_s = min(LONGEST_PATIENCE_S, patience_s * 2)
         finally:
             self._unstored.discard(subject)
+
+    async def _holds(self, subject: str, body: bytes) -> bool:
+        """Tell whether the journal has exactly this as a subject's record."""
+        record = await self._records.read(subject)
+        return record is not None and record.data == body
 
     async def _write(
         self,

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from gateway.core.messages import Call, CallAnswer
 from gateway.metrics import Metrics
-from gateway.terminal.pipe_client import ROLES, Client
+from gateway.terminal.pipe_client import ROLES, SIGN_OF_LIFE, Client
 from gateway.terminal.pipe_lines import carrying_line
 from gateway.terminal.pipe_name import Listening, listen, pipe_address
 from gateway.terminal.wire import FrameHandler, LinkHandler, MessageHandler
@@ -55,7 +55,7 @@ class PipeWire:
         client = self._client
         if client is None or not client.tell(carrying_line("request", correlation, body)):
             return False
-        client.unanswered.append(correlation)
+        client.unanswered[correlation] = not body.startswith(SIGN_OF_LIFE)
         return True
 
     def reconnect(self) -> None:
@@ -149,6 +149,11 @@ class Pipe:
             self._running = None
         for client in list(self.clients):
             client.hang_up()
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether clients are wanted."""
+        return self._running is not None
 
     # ---- from clients -------------------------------------------------------------------
 

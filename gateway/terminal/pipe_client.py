@@ -1,7 +1,8 @@
 """One client of the gateway's pipe: its role, its lines, its silence.
 
 A client that is silent is dropped, unless a request of ours is with it: MetaTrader's programs have
-one thread, and a slow `OrderSend` is no silence. How long that may last is the line's to decide.
+one thread, and a slow `OrderSend` is no silence. How long that may last is the line's to decide. A
+`PING` is not slow: one that is unanswered excuses nothing.
 
 Source: docs/protocol.md, "The pipe".
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, cast
@@ -34,8 +36,14 @@ WINDOW_BYTES = 32_768
 MOST_UNREAD_BYTES = 131_072
 """A client that leaves so much of ours unread gets nothing more."""
 
+SIGN_OF_LIFE = b'{"action":"PING"'
+"""How a request begins that takes a program no time."""
+
 LOG_EVERY = 1000
 """Of a client's lines that cannot be used, the first and each so-manieth is logged."""
+
+LONGEST_PROGRAM = 80
+"""Of the name that a program gives itself, so much is logged."""
 
 FEED_KINDS = frozenset({"tick", "heartbeat", "order", "account"})
 ROLES: Mapping[str, frozenset[str]] = {
@@ -46,15 +54,21 @@ ROLES: Mapping[str, frozenset[str]] = {
 }
 """What a client may send beside `call` and `ping`, by the role of its first line."""
 
+_CALL_NUMBER = re.compile(rb'\s*"call"\s*:\s*([0-9]{1,18})\s*,')
+
 
 class Client(asyncio.Protocol):
-    """One connection."""
+    """One connection.
+
+    Attributes:
+        unanswered: Requests that are with it, the oldest first, and whether each may take long.
+    """
 
     def __init__(self, pipe: Pipe) -> None:
         self.role = ""
         self.kinds: frozenset[str] = frozenset()
         self.heard_s = time.monotonic()
-        self.unanswered: list[bytes] = []
+        self.unanswered: dict[bytes, bool] = {}
         self.is_dropped = False
         self._pipe = pipe
         self._lines = LineBuffer()
@@ -70,6 +84,8 @@ class Client(asyncio.Protocol):
         """Wait for the first line."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one, but no subclass
         self._pipe.clients.append(self)
+        if not self._pipe.is_open:
+            self.hang_up()  # it had been accepted already when the name was given up
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -105,7 +121,7 @@ class Client(asyncio.Protocol):
     def beat(self, now_s: float) -> None:
         """Say that we are here, and find out whether the other side is."""
         silent_s = now_s - self.heard_s
-        if silent_s > SILENT_AFTER_S and not self.unanswered:
+        if silent_s > SILENT_AFTER_S and not any(self.unanswered.values()):
             self.drop(f"silent for {silent_s:.1f} s")
         elif self.role and not self.acknowledge():
             self.drop("it does not read what it is told")
@@ -124,7 +140,7 @@ class Client(asyncio.Protocol):
         try:
             for line in self._lines.feed(data):
                 if self.is_dropped:
-                    return
+                    break
                 self.take(line)
         except LineTooLong:
             self.refuse("the line is too long")
@@ -147,7 +163,7 @@ class Client(asyncio.Protocol):
         elif head.kind in FEED_KINDS and head.kind in self.kinds:
             self._publish(head.kind, line)
         elif head.kind == "call":
-            self._call(line)
+            self._call(line, head)
         elif head.kind != "ping":
             self.refuse(f"a client with the role {self.role} must not send {head.kind}")
 
@@ -175,7 +191,8 @@ class Client(asyncio.Protocol):
             return
         self.role, self.kinds = role, ROLES[role]
         self.tell(plain_line("opened", window=WINDOW_BYTES))
-        log.info("pipe_client_opened role=%s program=%r", role, said.get("program"))
+        program = str(said.get("program"))[:LONGEST_PROGRAM]
+        log.info("pipe_client_opened role=%s program=%r", role, program)
         self._pipe.opened(self)
 
     def _turn_away(self, problem: str) -> None:
@@ -191,8 +208,8 @@ class Client(asyncio.Protocol):
         if head.correlation is None:
             self.refuse("a reply needs the correlation of its request")
             return
-        if head.correlation in self.unanswered:  # earlier ones are consumed: it works in order
-            del self.unanswered[: self.unanswered.index(head.correlation) + 1]
+        while head.correlation in self.unanswered:  # earlier ones are consumed: it works in order
+            del self.unanswered[next(iter(self.unanswered))]
         self._pipe.wire.deliver(head.correlation, rest_of(line, head))
 
     def _publish(self, kind: str, line: bytes) -> None:
@@ -215,9 +232,15 @@ class Client(asyncio.Protocol):
         """Put a question to the bus."""
         self._pipe.on_call(call, answered)
 
-    def _call(self, line: bytes) -> None:
+    def _call(self, line: bytes, head: Head) -> None:
         said = _decode(line)
         number = said.get("call") if said else None
+        if said is None and (found := _CALL_NUMBER.match(line, head.end)):
+            message = "the call is no JSON that can be read"
+            self.count_refused(message)
+            answer = CallAnswer(error=NoCallAnswer.BAD_CALL, message=message)
+            self.tell(_answer_line(int(found[1]), answer))
+            return
         if said is None or type(number) is not int:
             self.refuse('a call needs its number, an integer "call"')
             return

@@ -70,8 +70,9 @@ else:
             self._path = Path(path)
 
         def close(self) -> None:
-            self._server.close()
+            # While it listens the file is its own; a moment later it may be the next one's.
             self._path.unlink(missing_ok=True)
+            self._server.close()
 
     async def listen(name: str, factory: Callable[[], asyncio.Protocol]) -> Listening:
         """Make the socket, in place of one that nobody listens to any more.
@@ -88,9 +89,9 @@ else:
 
     def _make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
+        found = folder.lstat()  # a link could be led elsewhere later, by whoever has made it
         if found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
-            raise OSError(f"{folder} must belong to this user alone (mode 0700)")
+            raise OSError(f"{folder} must belong to this user alone (mode 0700), and be no link")
 
     def _is_served(path: str) -> bool:
         with socket.socket(socket.AF_UNIX) as probe:

@@ -11,6 +11,7 @@ Source: docs/protocol.md, "The plain form".
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
 
@@ -22,6 +23,8 @@ from gateway.terminal.pipe_client import Client
 
 LARGEST = 1e15
 """An answer beyond is none: `%.3f` would not be exact."""
+
+_NUMBER = re.compile(rb"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 class TextForm:
@@ -110,8 +113,8 @@ def _is_price(value: Json) -> bool:
 
 
 def _number(line: bytes) -> float | None:
-    try:
-        value = float(line.strip(b" \t\r\0"))
-    except ValueError:
+    text = line.strip(b" \t\r\0")
+    if _NUMBER.fullmatch(text) is None:  # Python reads more: 1_000, infinity
         return None
+    value = float(text)
     return value if math.isfinite(value) else None

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.mql4host.hosted import HostedExpert, Input
 from tests.support.nats_server import NatsServer
 from tests.support.net import free_pipe_name
 from tests.support.stack import StackWithoutTerminal, eventually
+from tests.terminal.test_pipe import Server, linked
 
 ROUND_TRIPS = int(os.environ.get("MT4GW_ROUND_TRIPS", "300"))
 TIMEOUT_MS = 300
@@ -123,6 +125,27 @@ async def test_answers_of_calls_that_do_not_wait_come_as_events(
             assert "Sanitizer" not in "".join(chart.expert.log)
 
 
+@pytest.mark.parametrize(
+    "answer", ["[" * 40 + "]" * 40, r'"\u0000"', r'"\ud800"', "9" * 400], ids=lambda text: text[:9]
+)
+async def test_answer_that_mql4_cannot_read_is_told_as_one(
+    programs: dict[str, Path], nats_server: NatsServer, tmp_path: Path, answer: str
+) -> None:
+    """At once, and not as a timeout: an answer has come."""
+
+    async def respond(question: Msg) -> None:
+        await question.respond(answer.encode() if question.data == b"1.25" else b"[1,1]")
+
+    async with PipeStack(nats_server.url) as stack, await nats.connect(nats_server.url) as service:
+        await service.subscribe("mt4.demo.call.double", cb=respond)
+        await asyncio.sleep(0)  # or the flush overtakes it: tests/stack/test_nats_facts.py
+        await service.flush()
+        inputs: dict[str, Input] = {"PipeName": stack.name}
+        async with Chart(programs["Caller"], tmp_path, inputs) as chart:
+            for line in ("1:  bad_answer", "3: [1,1]"):
+                await asyncio.to_thread(chart.expert.wait_for_log, line)
+
+
 # ---- the plain form -----------------------------------------------------------------------
 
 
@@ -202,6 +225,25 @@ async def test_terminal_goes_on_while_its_gateway_is_frozen(
 
         assert 0 == await asyncio.to_thread(chart.expert.stop)
     assert not [line for line in chart.expert.log if "mistake" in line or "Sanitizer" in line]
+
+
+async def test_program_is_back_soon_after_the_gateway(
+    programs: dict[str, Path], tmp_path: Path
+) -> None:
+    """However long that was away, as between two gateways: it does not try ever more seldom."""
+    async with Server() as first:
+        inputs: dict[str, Input] = {"PipeName": first.name, "LedgerCreate": True}
+        async with Chart(programs["GatewayPipe"], tmp_path, inputs) as chart:
+            await linked(first)
+            first.pipe.close()
+            chart.server.quote("EURUSD", 1.1, 1.2)  # so that it notices at once
+            await asyncio.to_thread(chart.expert.wait_for_log, "pipe_lost")
+            await asyncio.sleep(0.9)
+            async with Server(name=first.name) as second:
+                back_at_s = time.monotonic()
+                await linked(second)
+
+                assert time.monotonic() - back_at_s < 0.5
 
 
 async def test_program_never_waits_longer_than_its_timeout(

@@ -58,7 +58,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.jobs": FOUNDATION | BODIES | {"gateway.metrics", "gateway.journal"},
     "gateway.calls": frozenset({"gateway.core"}),
     "gateway.metrics": FOUNDATION,
-    "gateway.status": FOUNDATION | {"gateway.metrics"},
+    "gateway.http_server": frozenset({"gateway.errors"}),
+    "gateway.status": FOUNDATION | {"gateway.http_server", "gateway.metrics"},
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
     "gateway.client": FOUNDATION | BODIES | LOGIN,
     "gateway.audit": FOUNDATION | BODIES,
@@ -70,7 +71,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.symbols": frozenset({"gateway.core"}),
     "gateway.screening": frozenset({"gateway.core", "gateway.symbols", "gateway.tick"}),
     "gateway.replies": frozenset({"gateway.core", "gateway.mt4_enums"}),
-    "gateway.tick": frozenset({"gateway.errors"}),
+    "gateway.tick": frozenset({"gateway.errors", "gateway.fields"}),
     "gateway.ticks": FLOW | {"gateway.tick"},
     "gateway.events": frozenset({"gateway.core"}),
     "gateway.app": FLOW
@@ -107,8 +108,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 
 # The only files that may import a library (patterns; `*` includes sub-folders).
 LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
-    "aiohttp": ("gateway/status.py",),
     "argcomplete": ("gateway/completion.py",),
+    "h11": ("gateway/http_server.py",),
     "msgspec": ("gateway/tick.py",),
     "nacl": ("gateway/nats_login.py",),
     "nats": (

@@ -1,9 +1,12 @@
 """The doctor names what is wrong and what to do."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from gateway import app, doctor
+from gateway.cli import main
 from gateway.config import Config
 from gateway.doctor import Finding, examine
 from tests.support.nats_server import NatsServer
@@ -81,3 +84,23 @@ async def test_missing_links_are_named_with_a_cure() -> None:
 
     assert 2 == len(failed)
     assert all(finding.cure for finding in failed)
+
+
+@pytest.mark.parametrize("way", ["zmq", "pipe"])
+def test_doctor_looks_at_the_terminal_in_the_loop_that_its_transport_needs(
+    way: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """On Windows no loop can do both, and the one by default cannot do ZeroMQ."""
+    chosen: list[str] = []
+
+    async def look_at_nothing(_: Config) -> AsyncIterator[Finding]:
+        yield Finding("ok", "nothing was looked at")
+
+    monkeypatch.setattr(app, "loop_factory", chosen.append)
+    monkeypatch.setattr(doctor, "examine", look_at_nothing)
+    pipe = 'transport = "pipe"\npipe_name = "mt4"' if way == "pipe" else ""
+    file = tmp_path / "gateway.toml"
+    file.write_text(f"[terminal]\n{pipe}\n", encoding="utf-8")
+
+    assert 0 == main(["doctor", "--config", str(file)])
+    assert [way] == chosen

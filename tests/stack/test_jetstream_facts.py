@@ -34,6 +34,9 @@ async def client(nats_server: NatsServer) -> AsyncIterator[Client]:
                 republish=RePublish(src="facts.result.>", dest="told.>"),
             )
         )
+        # A stream that is made right after one of its name was deleted has been seen to hold
+        # what that one held.
+        await client.jetstream().purge_stream(STREAM)
         yield client
         await client.jetstream().delete_stream(STREAM)
 

@@ -32,7 +32,10 @@ from tests.stack.test_commands import (
 )
 from tests.stack.test_doctor import test_healthy_stack_has_no_failure
 from tests.stack.test_recovery import test_terminal_dies_inside_an_order_and_the_truth_is_found
-from tests.stack.test_take_over import test_order_in_work_at_a_kill_is_found_by_the_next_gateway
+from tests.stack.test_take_over import (
+    Pair,
+    test_order_in_work_at_a_kill_is_found_by_the_next_gateway,
+)
 from tests.stack.test_ticks import (
     test_gap_in_the_terminals_numbers_is_counted,
     test_replayed_quotes_all_arrive_in_order,
@@ -89,6 +92,24 @@ async def test_late_reply_after_a_lost_link_runs_nothing_twice(nats_server: Nats
         assert 1 == len(stack.terminal.truth.executions("tester/cut"))
 
 
+async def test_gateway_that_ends_gives_up_the_name_before_the_lease(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one has the terminal while the first still says goodbye to the bus."""
+    async with Stack(nats_server.url, ha={"lease_ttl_s": 60}) as stack, Pair(stack) as pair:
+        say_goodbye = stack.app.bus.close
+
+        async def say_goodbye_late() -> None:
+            await pair.takes_over()
+            await say_goodbye()
+
+        monkeypatch.setattr(stack.app.bus, "close", say_goodbye_late)
+        stack.app.stop()
+        await stack.running
+
+        assert (await stack.buy()).succeeded
+
+
 async def test_pipe_without_its_program_is_named_by_the_doctor(nats_server: NatsServer) -> None:
     """Where no gateway runs, the doctor makes the pipe and waits for the terminal."""
     config = Config.model_validate(
@@ -102,6 +123,19 @@ async def test_pipe_without_its_program_is_named_by_the_doctor(nats_server: Nats
     assert 1 == len(failed)
     assert "pipe" in failed[0].what
     assert "pipe_name" in failed[0].cure
+
+
+async def test_program_of_bare_numbers_is_not_missed_by_the_doctor(
+    nats_server: NatsServer,
+) -> None:
+    """It could answer nothing, so its silence is no failure."""
+    plain = {"pipe_mode": "text", "pipe_symbol": "EURUSD", "pipe_call": "double"}
+    terminal = plain | {"name": "alone", "transport": "pipe", "pipe_name": free_pipe_name()}
+    config = Config.model_validate(
+        {"nats": {"servers": (nats_server.url,)}, "terminal": terminal},
+    )
+
+    assert [] == [f async for f in examine(config, patience_s=0.3) if f.level == "failed"]
 
 
 # ---- bad lines ----------------------------------------------------------------------------
@@ -150,6 +184,24 @@ async def test_disconnects_in_mid_line_lose_no_command_and_double_none(
         assert dict.fromkeys(results, 1) == executed
         assert len(results) == len(stack.terminal.broker.orders)
         assert any(result.resolved for result in results.values())
+
+
+async def test_tick_of_an_endless_symbol_costs_no_connection(nats_server: NatsServer) -> None:
+    """It would be a subject, and NATS hangs up on one that is too long."""
+    name = free_pipe_name()
+    tick = {"kind": "tick", "seq": 1, "symbol": "S" * 5000, "time": 1, "broker_time": 1}
+    tick |= {"bid": 1.5, "ask": 1.6, "last": 0.0, "volume": 0.0, "mode": "event"}
+    settings = {"transport": "pipe", "pipe_name": name}
+    async with (
+        StackWithoutTerminal(nats_server.url, terminal=settings) as stack,
+        PipeEnd(name, "ticks") as end,
+    ):
+        end.say(tick, tick | {"symbol": "EURUSD"})
+        await eventually(lambda: "EURUSD" in stack.app.ticks.newest)
+        await stack.app.bus.client.flush()
+
+        assert ["EURUSD"] == list(stack.app.ticks.newest)
+        assert stack.app.bus.last_error is None
 
 
 # ---- calls --------------------------------------------------------------------------------
@@ -213,9 +265,10 @@ async def test_call_is_answered_by_a_service_on_the_bus(nats_server: NatsServer)
         (b"\xff", {"error": "bad_answer"}),
         (b"", {"error": "bad_answer"}),
         (json.dumps("x" * 100_000).encode(), {"error": "bad_answer"}),
+        (b'"%s"' % ("\u00e9" * 25_000).encode(), {"error": "bad_answer"}),
         (None, {"error": "timeout"}),
     ],
-    ids=["json", "text", "nan", "bytes", "empty", "long", "silence"],
+    ids=["json", "text", "nan", "bytes", "empty", "long", "long in ASCII", "silence"],
 )
 async def test_answer_comes_back_or_the_reason_why_not(
     nats_server: NatsServer, answer: bytes | None, said: dict[str, Any]

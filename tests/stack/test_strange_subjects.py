@@ -61,6 +61,7 @@ async def test_longest_subject_ends_no_connection(
     """What is written down of it has a subject that the server still takes; so has an answer."""
     async with Stack(nats_server.url) as stack:
         await publish(nats_server.port, b"mt4.demo.query.X", b"_INBOX." + client)
+        await publish(nats_server.port, b"mt4.demo.trade.%s.X" % client[:2000], b"no.inbox")
         await publish(nats_server.port, b"mt4.demo.%s.%s.DO_ORDER_SEND" % (kind.encode(), client))
         if kind == "job":
             await eventually(lambda: stack.metric("dead_letters_total", reason="invalid"))

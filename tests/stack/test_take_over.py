@@ -9,11 +9,12 @@ from typing import Any
 
 import nats
 import pytest
+from nats.aio.client import Client
 
 from gateway.app import App, Role
 from gateway.client import CommandResult, NoAnswer, Outcome
 from gateway.config import Journal
-from gateway.errors import ConfigError, StartOver
+from gateway.errors import ConfigError, JournalAway, StartOver
 from gateway.journal.streams import Streams
 from gateway.subjects import Subjects
 from tests.support.nats_server import NatsServer
@@ -203,6 +204,20 @@ async def test_halt_outlives_the_gateway(nats_server: NatsServer) -> None:
         assert resumed.succeeded
 
 
+async def test_halt_and_resume_at_once_leave_the_jobs_as_the_trades(
+    nats_server: NatsServer,
+) -> None:
+    """Whichever came last."""
+    async with Stack(nats_server.url) as stack:
+        jetstream = stack.client.connection.jetstream()
+        for _ in range(10):
+            verbs = ("halt", "resume", "halt", "resume")
+            await asyncio.gather(*(stack.client.control(verb) for verb in verbs))
+            jobs = await jetstream.consumer_info("mt4_demo_jobs", "other")
+
+            assert (stack.app.journal.halted is not None) is bool(jobs.paused)
+
+
 async def test_nothing_accepted_before_a_halt_is_sent_after_it(nats_server: NatsServer) -> None:
     """What waits in the lanes is denied when its turn comes."""
     async with Stack(nats_server.url) as stack:
@@ -252,6 +267,26 @@ async def test_unknown_trade_is_proved_by_a_second_look(nats_server: NatsServer)
         assert proved.succeeded
         assert "reported as unknown" in str(proved.warning)
         assert 1 == len(stack.terminal.truth.executions("tester/doubt"))
+
+
+async def test_trade_that_waits_is_denied_at_the_end_only_under_the_lease(
+    nats_server: NatsServer,
+) -> None:
+    """Without it another gateway may have the same id; with it, its caller is told at once."""
+    async with Stack(nats_server.url, ha={"lease_ttl_s": 60}) as stack:
+        await stack.buy()  # its symbol's rules are known from here on
+        stack.terminal.faults.add_spec("slow:GET_ACCOUNT_INFO:always:150ms")
+        stack.background(_read(stack))
+        await eventually(lambda: stack.app.line.current_action == "GET_ACCOUNT_INFO")
+        ordering = asyncio.create_task(stack.buy(id_="waits", timeout_s=0.6))
+        await eventually(lambda: stack.metric("queue_depth", lane="trade"))
+        await stack.app.lease.release()
+        stack.app.stop()
+        await stack.running
+        with pytest.raises(NoAnswer):
+            await ordering
+
+        assert not stack.metric("commands_total", action="DO_ORDER_SEND", outcome="denied")
 
 
 async def test_second_look_that_waits_for_its_turn_disturbs_no_step_down(
@@ -351,6 +386,57 @@ async def test_without_jetstream_reads_go_on_and_trades_are_denied(tmp_path: Pat
             assert (503, "NO_JOURNAL") == ((denied.error or {})["code"], denied.error["name"])
     finally:
         server.stop()
+
+
+async def test_gateway_that_misses_jetstream_leaves_the_terminal_to_the_active_one(
+    nats_server: NatsServer,
+) -> None:
+    """Else it would share its commands, and deny trades that the active one can do."""
+    async with Stack(nats_server.url, **HA) as stack:
+        second = App(stack.app.config)
+        ensure, looked = second.streams.ensure, asyncio.Event()
+
+        async def answers_late(client: Client) -> None:
+            if not looked.is_set():
+                looked.set()
+                raise JournalAway("too slow")
+            await ensure(client)
+
+        second.streams.ensure = answers_late  # type: ignore[method-assign]
+        running = asyncio.create_task(second.run())
+        await looked.wait()
+        results = [await stack.buy() for _ in range(10)]
+        await eventually(lambda: second.role is Role.STANDBY)
+        await stack.client.control("stepdown")
+        await eventually(lambda: second.role is Role.ACTIVE)
+        second.stop()
+        await running
+        with pytest.raises(StartOver):
+            await stack.running
+
+        assert all(result.succeeded for result in results)
+
+
+async def test_result_whose_acknowledgement_was_lost_is_not_written_again(
+    nats_server: NatsServer,
+) -> None:
+    """However long that took: the stream tells what it stores, and would tell it twice."""
+    async with Stack(nats_server.url) as stack:
+        records = stack.app.journal._records
+        write, written = records.write, list[str]()
+
+        async def deaf(subject: str, *args: Any) -> int:
+            sequence = await write(subject, *args)
+            written.append(subject)
+            if ".result." in subject and len(written) == 2:
+                raise JournalAway("its acknowledgement was lost")
+            return sequence
+
+        records.write = deaf  # type: ignore[method-assign,assignment]
+        result = await stack.buy(id_="once")
+
+        assert result.succeeded
+        assert ["mt4j.demo.sent.tester.once", "mt4j.demo.result.tester.once"] == written
 
 
 async def test_deleted_journal_is_noticed(nats_server: NatsServer) -> None:

@@ -291,7 +291,11 @@ async def test_nobody_is_let_in_when_the_guard_is_dead(
         assert [] == gateway.links
 
 
-@pytest.mark.parametrize("before", [zmq.curve_keypair()[0].decode(), "~" * 40, "#" * 40, ""])
+@pytest.mark.parametrize(
+    "before",
+    [zmq.curve_keypair()[0].decode(), "~" * 40, "#" * 40, ""],
+    ids=["another", "unreadable", "too large", "none"],
+)
 async def test_key_is_let_in_as_soon_as_it_is_on_the_list(
     sides: Sides, others: Sockets, before: str
 ) -> None:

@@ -2,25 +2,29 @@
 
 import asyncio
 import json
+import socket
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import msgpack
 import pytest
 
 from gateway.app import loop_factory
-from gateway.core.messages import Call, CallAnswer, NoCallAnswer
+from gateway.core.messages import Call, CallAnswer, Dialect, NoCallAnswer, Purpose, Request
 from gateway.metrics import Metrics
 from gateway.terminal import pipe as pipe_module
 from gateway.terminal import pipe_client
+from gateway.terminal.dialects import encode
 from gateway.terminal.pipe import Pipe
-from gateway.terminal.pipe_client import WINDOW_BYTES
+from gateway.terminal.pipe_client import WINDOW_BYTES, Client
 from gateway.terminal.pipe_lines import LineBuffer
+from gateway.terminal.pipe_name import listen, pipe_address
 from gateway.terminal.pipe_text import TextForm
 from tests.support.net import free_pipe_name
-from tests.support.pipes import PipeEnd
+from tests.support.pipes import PipeEnd, open_pipe
 from tests.support.stack import eventually
 
 TICK = {"kind": "tick", "seq": 1, "symbol": "EURUSD", "time": 1, "broker_time": 1}
@@ -236,6 +240,24 @@ async def test_terminal_may_be_silent_while_it_works(
         assert [True, False] == quick.links
 
 
+async def test_unanswered_probe_excuses_no_silence(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that froze just before it is as gone as one that froze just after.
+
+    The probe is written as the line writes it.
+    """
+    monkeypatch.setattr(pipe_module, "BEAT_S", 0.02)
+    monkeypatch.setattr(pipe_client, "SILENT_AFTER_S", 0.1)
+    probe = encode(Request(Purpose.PROBE, "PING", {}), Dialect.BRIDGE, None)
+    async with Server() as quick, PipeEnd(quick.name) as end:
+        await linked(quick)
+        quick.pipe.wire.send(b"a-1", probe)
+
+        assert await end.is_over()
+        assert [True, False] == quick.links
+
+
 async def test_lost_reply_makes_no_silence_lasting(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -373,6 +395,20 @@ async def test_tick_arrives_as_the_publishing_socket_would_bring_it(server: Serv
 # ---- the name -----------------------------------------------------------------------------
 
 
+async def test_client_that_was_being_accepted_sees_the_end_of_the_pipe() -> None:
+    """It would wait for a gateway that is gone."""
+    async with Server() as server:
+
+        def make_the_last(pipe: Pipe) -> Client:
+            pipe.close()
+            return Client(pipe)
+
+        server.pipe._make_client = make_the_last
+        async with PipeEnd(server.name) as late:
+            assert await late.is_over()
+        assert [] == server.pipe.clients
+
+
 async def test_name_of_another_process_is_waited_for(server: Server) -> None:
     """Two gateways never serve one name; the second has it once the first has gone."""
     async with Server(name=server.name) as second:
@@ -383,6 +419,45 @@ async def test_name_of_another_process_is_waited_for(server: Server) -> None:
             assert await end.is_over()
         async with PipeEnd(server.name):
             await linked(second)
+
+
+async def test_giving_a_name_up_leaves_the_next_ones_file_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process may listen there in the same moment."""
+    name = free_pipe_name()
+    listening = await listen(name, asyncio.Protocol)
+    server = listening._server  # type: ignore[attr-defined]
+    close = server.close
+
+    def remove() -> None:
+        Path(pipe_address(name)).unlink(missing_ok=True)
+
+    with socket.socket(socket.AF_UNIX) as next_one:
+
+        def close_and_be_followed() -> None:
+            close()
+            remove()
+            next_one.bind(pipe_address(name))
+            next_one.listen()
+
+        monkeypatch.setattr(server, "close", close_and_be_followed)
+        listening.close()
+        _, writer = await open_pipe(name)
+        writer.close()
+    remove()
+
+
+async def test_folder_that_is_a_link_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Whoever has made it in a folder for all could lead clients to a gateway of their own."""
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (tmp_path / "mt4-gateway").symlink_to(tmp_path / "elsewhere")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+    with pytest.raises(OSError, match="be no link"):
+        await listen(free_pipe_name(), asyncio.Protocol)
 
 
 # ---- calls --------------------------------------------------------------------------------
@@ -398,6 +473,20 @@ async def test_call_and_its_answer(server: Server) -> None:
 
         assert Call("double", {"x": 1}, 2.0) == call
         assert {"kind": "answer", "call": 7, "payload": [2]} == await end.next("answer")
+
+
+@pytest.mark.parametrize("payload", [b"1" + b"0" * 30, b"1e999", b"NaN", b"{"])
+async def test_call_that_cannot_be_read_is_answered_by_its_number(
+    server: Server, payload: bytes
+) -> None:
+    """Its program would wait for nothing until its time is up."""
+    async with PipeEnd(server.name, "calls") as end:
+        end.say(b'{"kind":"call","call":7,"name":"x","timeout_s":2,"payload":%s}' % payload)
+        answer = await end.next("answer")
+
+        assert (7, "bad_call") == (answer["call"], answer["error"])
+        assert 1 == server.malformed
+        assert [] == server.calls
 
 
 async def test_unanswered_call_says_why(server: Server) -> None:
@@ -459,7 +548,9 @@ async def test_question_without_an_answer_ends_the_connection(
         assert b"" == await end.line()
 
 
-@pytest.mark.parametrize("line", [b"", b"abc", b"nan", b"inf", b"1,5", b"1" * 400])
+@pytest.mark.parametrize(
+    "line", [b"", b"abc", b"nan", b"inf", b"1,5", b"1_5", b"1e999", b"1 5", b"1" * 400, b"0x1"]
+)
 async def test_what_is_no_number_is_counted_and_ends_the_connection(
     plain: Server, line: bytes
 ) -> None:
@@ -470,6 +561,15 @@ async def test_what_is_no_number_is_counted_and_ends_the_connection(
         assert b"" == await end.line()
     assert 1 == plain.malformed
     assert [] == plain.published
+
+
+async def test_price_before_a_bad_line_is_a_tick(plain: Server) -> None:
+    """Also where both come at once, and more behind them, which is not heard any more."""
+    async with PipeEnd(plain.name, None) as end:
+        end.writer.write(b"1.5\nabc\n2.5\n")
+
+        assert b"" == await end.line()
+    assert [1.5] == [tick["bid"] for _, tick in plain.published]
 
 
 async def test_late_answer_is_not_given_to_a_newer_question(plain: Server) -> None:

@@ -1,6 +1,7 @@
 """The configuration reports every problem at once, and no secret."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,15 @@ from gateway.config import Config, load
 from gateway.errors import ConfigError
 
 PIPE = {"MT4GW_TERMINAL__TRANSPORT": "pipe", "MT4GW_TERMINAL__PIPE_NAME": "mt4"}
+TEXT = PIPE | {
+    "MT4GW_TERMINAL__PIPE_MODE": "text",
+    "MT4GW_TERMINAL__PIPE_SYMBOL": "EURUSD",
+    "MT4GW_TERMINAL__PIPE_CALL": "double",
+}
+CURVE = {
+    "MT4GW_TERMINAL__CURVE_SECRET_KEY": "gateway.secret",
+    "MT4GW_TERMINAL__CURVE_SERVER_KEY": "terminal.public",
+}
 
 
 def problems(environment: dict[str, str], file: Path | None = None) -> list[str]:
@@ -76,12 +86,24 @@ def test_every_problem_is_reported_at_once(tmp_path: Path) -> None:
         (PIPE | {"MT4GW_TERMINAL__DIALECT": "metatrader4-server"}, "knows no pipe"),
         (PIPE | {"MT4GW_TERMINAL__PIPE_MODE": "text"}, "pipe_symbol go together"),
         (PIPE | {"MT4GW_TERMINAL__PIPE_CALL": "double"}, "pipe_call go together"),
+        ({"MT4GW_TERMINAL__PIPE_MODE": "text"}, "goes with transport"),
+        (TEXT | {"MT4GW_TERMINAL__REPLY_TIMEOUT_S": "60.5"}, "the longest of a call"),
+        (PIPE | CURVE, "a pipe is not encrypted"),
         (PIPE | {"MT4GW_TERMINAL__PIPE_NAME": r"\\.\pipe\mt4"}, "terminal.pipe_name"),
     ],
 )
 def test_contradictions_are_reported(environment: dict[str, str], part: str) -> None:
     """Two values that cannot both hold."""
     assert part in "\n".join(problems(environment))
+
+
+def test_front_door_beside_a_pipe_is_refused_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No loop of Windows' can do both; elsewhere any can."""
+    environment = PIPE | {"MT4GW_FRONT_DOOR__ENDPOINT": "tcp://127.0.0.1:28280"}
+    assert load(None, environment).front_door.endpoint is not None
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert "zmq" in "\n".join(problems(environment))
 
 
 def test_secret_is_in_no_message_and_no_dump() -> None:
@@ -110,7 +132,7 @@ def test_secret_is_in_no_message_and_no_dump() -> None:
         "nats://u:hunter2@",
         "nats://u:hunter2@127.0. 0.1",
         "http://127.0.0.1:4222",
-        "nats://127.0.0.1:4222,ws://127.0.0.1:8080",
+        "ws://127.0.0.1:8080",
     ],
 )
 async def test_address_that_is_none_is_a_problem_and_not_tried_for_ever(address: str) -> None:

@@ -14,6 +14,8 @@
 #define GATEWAY_ANSWERED 7401       // OnChartEvent: id CHARTEVENT_CUSTOM + this, lparam the call's number
 #define MOST_OPEN_CALLS 64
 #define CALL_POLL_MS 1
+#define ANSWER_HEAD "{\"kind\":\"answer\",\"call\":"
+#define MOST_CALL_DIGITS 9
 
 struct OpenCall
   {
@@ -34,6 +36,7 @@ private:
    string            problem;
 
    int               FindCall(int number) const;
+   int               AnsweredNumber();
    void              TakeAnswer();
    void              Settle(int at, string answer, string with_problem);
    bool              IsJson(string text) const;
@@ -203,18 +206,33 @@ void GatewayCaller::Settle(int at, string answer, string with_problem)
 void GatewayCaller::TakeAnswer()
   {
    JsonReader reader;
-   if(!reader.Parse(pipe.line, 0, pipe.line_length))
+   int number = AnsweredNumber();
+   int at = number == 0 ? -1 : FindCall(number);
+   if(at < 0 || calls[at].is_answered)
       return;
-   int number = reader.Find(0, "call");
-   int payload = reader.Find(0, "payload");
-   int error = reader.Find(0, "error");
-   int at = number >= 0 && reader.Kind(number) == JSON_INTEGER ? FindCall((int)reader.Integer(number)) : -1;
-   if(at < 0 || calls[at].number == 0 || calls[at].is_answered)
-      return;
+   bool is_json = reader.Parse(pipe.line, 0, pipe.line_length);
+   int payload = is_json ? reader.Find(0, "payload") : -1;
+   int error = is_json ? reader.Find(0, "error") : -1;
    if(error >= 0)
       Settle(at, "", reader.Text(error));
    else if(payload >= 0)
       Settle(at, reader.Source(payload), "");
+   else
+      Settle(at, "", "bad_answer");
+  }
+
+// Which call a line answers, 0 if none: told by its beginning, so that an answer that cannot be read
+// is told as one.
+int GatewayCaller::AnsweredNumber()
+  {
+   if(!BeginsWith(pipe.line, pipe.line_length, ANSWER_HEAD))
+      return(0);
+   int number = 0;
+   int from = StringLen(ANSWER_HEAD);
+   int end = MathMin(pipe.line_length, from + MOST_CALL_DIGITS);
+   for(int i = from; i < end && pipe.line[i] >= '0' && pipe.line[i] <= '9'; i++)
+      number = 10 * number + pipe.line[i] - '0';
+   return(number);
   }
 
 // ---- for programs -------------------------------------------------------------------------------
