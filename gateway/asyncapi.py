@@ -97,6 +97,8 @@ EXAMPLES["audit"] = {
     "warning": None,
     "attempts": 0,
     "resolved": False,
+    "number": 2,
+    "before": "0f1e2d3c4b5a69788796a5b4c3d2e1f0",
 }
 
 HEADERS: dict[str, Schema] = {

@@ -4,6 +4,7 @@ The journal says that a trade was sent and how it ended; that alone decides anyt
 says what no record of the journal has: what was denied and by which rule, and the steps by which a
 trade came to its result. It is a bounded stream, written without waiting for it. A denial is on
 its way before its answer, on the same connection, so that nobody is denied what is not on record.
+What is changed or taken out afterwards can be seen: `audit_chain.py`.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ from nats.micro.service import ServiceConfig
 
 from gateway import __version__, cancellation
 from gateway.actions import ACTIONS
+from gateway.audit_chain import Chain
 from gateway.config import Config, without_secret
 from gateway.core.messages import (
     Answer,
@@ -45,6 +46,7 @@ from gateway.core.messages import (
 from gateway.envelope import (
     CLIENT_PATTERN,
     CONTENT_TYPE_HEADER,
+    MOST_OF_A_NAME,
     Encoding,
     decode,
     encode,
@@ -148,6 +150,7 @@ class Bus:
         self.client = Connection(self._login)
         self.encoding = Encoding.MSGPACK if config.bus.encoding == "msgpack" else Encoding.JSON
         self._inboxes = _below(config.bus.inbox_prefixes)
+        self._audit = Chain()
         self._tick_subjects: dict[str, str] = {}
         self._outgoing: list[tuple[str, bytes]] = []
         self._outgoing_there = asyncio.Event()
@@ -383,7 +386,7 @@ class Bus:
 
     async def _on_trade(self, msg: Msg) -> None:
         _, client, action = msg.subject.rsplit(".", 2)
-        await self._accept(self._asked(msg, action, Effect.TRADE, client))
+        await self._accept(self._asked(msg, action, Effect.TRADE, client[:MOST_OF_A_NAME]))
 
     def _asked(self, msg: Msg, action: str, effect: Effect, asker: str) -> Wish:
         """Read a message that may want a reply."""
@@ -402,7 +405,7 @@ class Bus:
         headers = msg.headers or {}
         client = asker if effect is Effect.TRADE else None
         if client is not None and CLIENT_PATTERN.fullmatch(client) is None:
-            problem = f"the client {client[:40]!r} must match [a-z0-9-]{{1,32}}"
+            problem = f"the client {client!r} must match [a-z0-9-]{{1,32}}"
             return Wish(action, effect, client, asker, answer, problem=problem)
         said = parse_request(msg.data, headers)
         return Wish(
@@ -469,7 +472,7 @@ class Bus:
     def read_job(self, msg: Msg, sequence: int, stored_at_s: float, answer: Answer) -> Wish:
         """Read a durable trade; without an id it is called by its place in the stream."""
         _, client, action = msg.subject.rsplit(".", 2)
-        wish = self._wish(msg, action, Effect.TRADE, client, answer)
+        wish = self._wish(msg, action, Effect.TRADE, client[:MOST_OF_A_NAME], answer)
         deadline_at_s = wish.deadline_at_s
         if deadline_at_s is None and not self._policy.current.require_deadline:
             deadline_at_s = stored_at_s + self._config.commands.default_timeout_s
@@ -525,7 +528,7 @@ class Bus:
     async def publish_audit(self, key: CommandId, record: dict[str, Json]) -> None:
         """Put a record of the audit on its way; what is published after it is behind it."""
         subject = self.subjects.audit(encode_token(key.client or "-"), encode_token(key.id))
-        await self._reply(subject, encode(record, Encoding.JSON), {})
+        await self._reply(subject, self._audit.written(record), {})
 
     def post_event(self, kind: str, body: dict[str, Json]) -> None:
         """Publish an event soon; dropped while the bus is away or falls behind."""

@@ -152,6 +152,9 @@ def _add_bus_commands(commands: Any) -> None:
     explain.add_argument(
         "trade", nargs="?", metavar="CLIENT/ID", help="left out: all of --client of the last day"
     )
+    explain.add_argument(
+        "--chain", action="store_true", help="instead: is the audit whole, no record changed"
+    )
     explain.set_defaults(command=_on_bus(_explain))
 
     for verb, text in CONTROLS.items():
@@ -397,6 +400,8 @@ async def _explain(client: Any, args: argparse.Namespace) -> int:
     from gateway.explain import LATELY_S, Archive  # noqa: PLC0415 - other commands need none
 
     archive = Archive(client.connection, client.subjects)
+    if args.chain:
+        return _show_chain(await archive.examine(), as_json=args.json)
     asker, _, id_ = (args.trade or f"{args.client}/").partition("/")
     ids = [id_] if id_ else await archive.ids(asker, time.time() - LATELY_S)
     is_known = True
@@ -406,6 +411,17 @@ async def _explain(client: Any, args: argparse.Namespace) -> int:
         lines = found.lines() if id_ else [found.line()]
         print(json.dumps(found.body()) if args.json else "\n".join(lines), flush=True)
     return OK if is_known else NOT_SUCCEEDED
+
+
+def _show_chain(found: Any, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(asdict(found)))
+    else:
+        what = "whole" if found.is_whole else f"{found.missing} missing"
+        print(f"audit     {found.records} records of {found.gateways} gateways, {what}")
+        for one in found.changed:
+            print(f"CHANGED   {one}")
+    return OK if found.is_whole else NOT_SUCCEEDED
 
 
 async def _control(client: Any, args: argparse.Namespace) -> int:

@@ -55,6 +55,8 @@ YEARS = range(1970, 9999)
 
 TRACE_PATTERN = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 CLIENT_PATTERN = re.compile(r"[a-z0-9-]{1,32}")
+MOST_OF_A_NAME = 40
+"""Characters of what is no client's name: it becomes a part of subjects, and there is a longest."""
 
 
 class Encoding(StrEnum):

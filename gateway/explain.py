@@ -7,13 +7,14 @@ nothing is guessed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from nats.aio.client import Client
 from nats.js.api import RawStreamMsg
 
+from gateway.audit_chain import Findings, examine
 from gateway.config import Journal as JournalSettings
 from gateway.core.messages import CommandId, Json
 from gateway.envelope import (
@@ -118,11 +119,11 @@ class Archive:
         client, names = str(key.client), self._subjects
         case = _Case(Explanation(client, key.id))
         for record in await self._journal.read(names.sent(client, key.id)):
-            case.take_sent(record)
+            case.take(record, case.take_sent)
         for record in await self._audit.read(names.audit(encode_token(client), key.id)):
-            case.take_audit(record)
+            case.take(record, case.take_audit)
         for record in await self._journal.read(names.stored_result(client, key.id)):
-            case.take_result(record)
+            case.take(record, case.take_result)
         for record in await self._dead.read(names.dead(client, "*")):
             if record.is_of(key.id):
                 case.take_dead_letter(record)
@@ -130,6 +131,16 @@ class Archive:
             if record.is_of(key.id):
                 case.take_waiting_job(record)
         return case.closed()
+
+    async def examine(self) -> Findings:
+        """Look whether the audit is whole.
+
+        Raises:
+            JournalAway: The stream cannot be read now.
+        """
+        records = await self._audit.bodies(self._subjects.audit("*", "*"))
+        have_aged = bool(records) and not records[0][0].endswith("#1")
+        return examine(records, have_aged=have_aged)
 
     async def ids(self, client: str, since_s: float) -> list[str]:
         """List the ids of a client's trades of which something was recorded since then (UTC).
@@ -177,6 +188,10 @@ class _Shelf:
     async def read(self, pattern: str) -> list[_Record]:
         return [self._read(one) async for one in self._records.all_of(pattern)]
 
+    async def bodies(self, pattern: str) -> list[tuple[str, bytes]]:
+        found = self._records.all_of(pattern)
+        return [(f"{self._name}#{one.seq}", one.data or b"") async for one in found]
+
     async def subjects(self, pattern: str, since_s: float) -> list[str]:
         found = await self._records.since(pattern, since_s, headers_only=True)
         return [one.subject for one in found]
@@ -203,6 +218,16 @@ class _Case:
 
     def _note(self, at: str | None, what: str, record: _Record) -> None:
         self._found.timeline.append(Entry(at or record.at, what, record.source))
+
+    def take(self, record: _Record, by: Callable[[_Record], None]) -> None:
+        """Take in a record of a gateway's; one that is none is named, and hides nothing."""
+        found = self._found
+        before = replace(found, missing=[*found.missing], timeline=[*found.timeline])
+        try:
+            by(record)
+        except (KeyError, TypeError, AttributeError):
+            self._found = before
+            self._note(record.at, "holds what no gateway writes", record)
 
     def take_sent(self, record: _Record) -> None:
         """Take in the journal's record that it was about to be sent."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import cast, get_args
 
@@ -22,7 +22,7 @@ from nats.js.errors import APIError, NotFoundError
 
 from gateway import cancellation
 from gateway.core.messages import Outcome, Result, Wish
-from gateway.envelope import REASON_HEADER
+from gateway.envelope import ID_HEADER, MOST_OF_A_NAME, REASON_HEADER
 from gateway.errors import JournalAway, StartOver
 from gateway.journal.streams import JOB_ACK_WAIT_S, OTHER, REDUCE, Streams
 from gateway.metrics import DeadLetterReason, Metrics
@@ -51,7 +51,9 @@ NOT_NOW = frozenset({410, 423, 429, 502, 503})
 FOR_EVER = "9999-01-01T00:00:00Z"
 
 LONGEST_REASON = 2000
-"""JetStream stores no message with more than 64 KiB of headers."""
+MOST_HEADERS = 60_000
+"""Bytes of a job's own headers that are put aside with it: JetStream stores no message with more
+than 64 KiB of headers, and one that it refuses would come again for ever."""
 
 OF_THE_QUEUE = "nats-"
 """Headers that begin like this were conditions of the job's own stream; it met them there."""
@@ -60,8 +62,14 @@ AcceptWish = Callable[[Wish], Awaitable[None]]
 ReadJob = Callable[[Msg, int, float, Callable[[Result], Awaitable[None]]], Wish]
 
 
-def _is_kept(header: str) -> bool:
-    return not header.lower().startswith(OF_THE_QUEUE)
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    """Choose a job's headers that are put aside with it; of too many, its id alone."""
+    kept = {
+        key: value for key, value in headers.items() if not key.lower().startswith(OF_THE_QUEUE)
+    }
+    if sum(len(f"{key}: {value}\r\n".encode()) for key, value in kept.items()) > MOST_HEADERS:
+        kept = {key: value[:LONGEST_REASON] for key, value in kept.items() if key == ID_HEADER}
+    return kept
 
 
 @contextmanager
@@ -244,10 +252,10 @@ class Jobs:
         _, client, action = job.subject.rsplit(".", 2)
         reason = name.lower() if name.lower() in get_args(DeadLetterReason) else "other"
         why = f"{name}: {' '.join(message.split())}"
-        headers = {key: value for key, value in (job.headers or {}).items() if _is_kept(key)}
+        headers = _kept(job.headers or {})
         headers[REASON_HEADER] = why if len(why) <= LONGEST_REASON else f"{why[:LONGEST_REASON]}..."
         await self._jetstream().publish(
-            self._subjects.dead(client, action), job.data, headers=headers
+            self._subjects.dead(client[:MOST_OF_A_NAME], action), job.data, headers=headers
         )
         self._metrics.dead_letter(cast(DeadLetterReason, reason))
         log.warning("job_refused subject=%s reason=%s message=%r", job.subject, name, message)

@@ -138,8 +138,9 @@ class Connection(Client):
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
-        """Take a message in, with subjects that are text."""
-        await super()._process_msg(sid, _as_text(subject), _as_text(reply), data, headers)
+        """Take a message in, with a subject that is text, and a reply subject that is plain."""
+        reply = reply if _PLAIN.fullmatch(reply) else b"not-plain"
+        await super()._process_msg(sid, _as_text(subject), reply, data, headers)
 
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         """Read a message's headers."""

@@ -338,6 +338,8 @@ AUDIT = record(
     warning=or_null(TEXT),
     attempts=COUNT,
     resolved=FLAG,
+    number=COUNT | {"description": "Counts the records of this gateway."},
+    before=or_null(TEXT) | {"description": "BLAKE2b of the record before it, whole, 16 bytes."},
 )
 
 

@@ -167,10 +167,13 @@ class Mt4Client:
                 who = f" as {login}" if login is not None else ""
                 raise NotConnected(f"NATS at {where} refuses the login{who}: {cause}") from exc
             raise NotConnected(f"no connection to NATS at {where}: {cause!r}") from exc
+        except asyncio.CancelledError:
+            await connection.close()  # else it would connect all the same, and stay
+            raise
         try:
             await made._check_inbox()
             made._memory = Memory(remember) if remember is not None else None
-        except (NotPermitted, NotConnected, ValueError, OSError):
+        except BaseException:
             await connection.close()
             raise
         return made

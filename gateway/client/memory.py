@@ -44,10 +44,16 @@ class Memory:
         self._lines = file.open("a", encoding="utf-8")
 
     async def begin(self, id_: str, action: str, params: Mapping[str, Json]) -> None:
-        """Write down a trade; returns when it is on the disk."""
+        """Write down a trade; returns when it is on the disk.
+
+        Raises:
+            TypeError: Its parameters cannot be written as JSON, nor be published.
+            ValueError: The same.
+        """
         entry: dict[str, Json] = {"action": action, "params": dict(params)}
+        line = json.dumps({"begun": id_, **entry}, allow_nan=False)
         self.open[id_] = entry
-        await asyncio.to_thread(self._write, {"begun": id_, **entry})
+        await asyncio.to_thread(self._write, line)
 
     async def end(self, id_: str) -> None:
         """Write down that its result is known, or that it never left.
@@ -58,12 +64,12 @@ class Memory:
         if self.open.pop(id_, None) is None:
             return
         try:
-            await asyncio.to_thread(self._write, {"ended": id_})
+            await asyncio.to_thread(self._write, json.dumps({"ended": id_}))
         except (OSError, ValueError) as exc:  # a disk that is full; a file that is closed
             log.warning("trade_not_forgotten id=%s cause=%r", id_, exc)
 
-    def _write(self, line: Mapping[str, Json]) -> None:
-        self._lines.write(json.dumps(line) + "\n")
+    def _write(self, line: str) -> None:
+        self._lines.write(f"{line}\n")
         self._lines.flush()
         os.fsync(self._lines.fileno())
 

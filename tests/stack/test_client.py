@@ -162,6 +162,20 @@ async def test_connect_gives_up_in_time() -> None:
             await Mt4Client.connect(f"nats://127.0.0.1:{port}", connect_timeout_s=0.1)
 
 
+async def test_connecting_that_is_given_up_leaves_nothing_behind(nats_server: NatsServer) -> None:
+    """Nobody has the connection that was made already, so nobody could close it."""
+    before = asyncio.all_tasks()
+    for _ in range(10):
+        connecting = asyncio.create_task(Mt4Client.connect(nats_server.url))
+        parts = ["ours", "reads", "writes", "pings"]
+        while len(asyncio.all_tasks() - before) < len(parts):  # noqa: ASYNC110 - of nats-py
+            await asyncio.sleep(0)
+        connecting.cancel()
+        with suppress(asyncio.CancelledError):  # Python's own `wait_for` may swallow it
+            await (await connecting).close()
+    await eventually(lambda: asyncio.all_tasks() == before)
+
+
 async def test_closed_client_sends_nothing(client: Mt4Client) -> None:
     """After `close` every call says so."""
     await client.close()

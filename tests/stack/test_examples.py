@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -201,6 +202,21 @@ async def test_trade_that_left_is_remembered_when_its_outcome_may_not_be_asked(
             assert {"mine"} == set(mt4._memory.open)
     finally:
         server.stop()
+
+
+@pytest.mark.parametrize("lots", [float("nan"), Decimal("0.1")])
+async def test_trade_that_cannot_be_written_is_not_remembered(
+    nats_server: NatsServer, tmp_path: Path, lots: Any
+) -> None:
+    """It was never sent: nobody has to ask for it in the next life."""
+    file = tmp_path / "trades"
+    async with await Mt4Client.connect(nats_server.url, remember=file) as mt4:
+        for call in (mt4.trade, mt4.submit, mt4.job):
+            with pytest.raises((TypeError, ValueError)):
+                await call("DO_ORDER_SEND", BUY | {"lots": lots}, timeout_s=0.2)
+
+        assert {} == await mt4.recover()
+    assert "" == file.read_text("utf-8")
 
 
 async def test_result_is_told_though_the_memory_cannot_be_written(

@@ -99,6 +99,42 @@ async def test_denial_is_told_with_its_rule(nats_server: NatsServer) -> None:
         assert any("received by job" in what for what in told(job))
 
 
+async def test_audit_is_whole_until_somebody_takes_a_record_out(nats_server: NatsServer) -> None:
+    """Over a change of gateways; and it is said how many are missing."""
+    async with Stack(nats_server.url, policy=RULES) as stack:
+        for number in range(4):
+            await stack.buy(2.0 if number % 2 else 0.1, id_=f"n{number}")
+        await explained(stack, "n2")
+        archive = Archive(stack.client.connection, stack.client.subjects)
+        before = await archive.examine()
+        audit = stack.client.connection.jetstream()
+        second = await audit.get_last_msg("mt4_demo_audit", "mt4.demo.audit.tester.n1")
+        await audit.delete_msg("mt4_demo_audit", second.seq or 0)
+        after = await archive.examine()
+
+        assert before.is_whole
+        assert 1 == before.gateways
+        assert (before.records - 1, 1) == (after.records, after.missing)
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"\xff", b'{"event": "finished", "steps": 3}'])
+async def test_foreign_record_hides_nothing(nats_server: NatsServer, body: bytes) -> None:
+    """Somebody who may write to the stream covers no tracks: the rest is told, and that, too."""
+    async with Stack(nats_server.url) as stack:
+        await stack.buy(id_="mine")
+        before = await explained(stack, "mine")
+        connection = stack.client.connection.jetstream()
+        foreign = await connection.publish("mt4.demo.audit.tester.mine", body)
+        after = await explained(stack, "mine")
+        added = [entry for entry in after.timeline if entry not in before.timeline]
+        chain = await Archive(stack.client.connection, stack.client.subjects).examine()
+
+        assert (before.outcome, before.decided_by) == (after.outcome, after.decided_by)
+        assert ["holds what no gateway writes"] == [entry.what for entry in added]
+        assert [f"mt4_demo_audit#{foreign.seq}"] == [entry.evidence for entry in added]
+        assert len(chain.changed) == 1
+
+
 async def test_used_id_does_not_hide_what_became_of_the_first(nats_server: NatsServer) -> None:
     """The second wish under it is on record, and the first one's result stands."""
     async with Stack(nats_server.url) as stack:

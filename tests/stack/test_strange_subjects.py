@@ -53,6 +53,24 @@ async def test_subject_that_is_no_text_ends_nothing(nats_server: NatsServer, rep
         assert len(STRANGE) == len(stack.terminal.broker.orders)
 
 
+@pytest.mark.parametrize("kind", ["trade", "job"])
+@pytest.mark.parametrize("client", [b"%" * 1500, b"\xff" * 3980, b"x" * 4040])
+async def test_longest_subject_ends_no_connection(
+    nats_server: NatsServer, kind: str, client: bytes
+) -> None:
+    """What is written down of it has a subject that the server still takes; so has an answer."""
+    async with Stack(nats_server.url) as stack:
+        await publish(nats_server.port, b"mt4.demo.query.X", b"_INBOX." + client)
+        await publish(nats_server.port, b"mt4.demo.trade.%s.X" % client[:2000], b"no.inbox")
+        await publish(nats_server.port, b"mt4.demo.%s.%s.DO_ORDER_SEND" % (kind.encode(), client))
+        if kind == "job":
+            await eventually(lambda: stack.metric("dead_letters_total", reason="invalid"))
+        result = await stack.buy(timeout_s=SOON_S)
+
+        assert result.succeeded
+        assert 0 == stack.metric("nats_reconnects_total")
+
+
 async def test_no_subject_gives_orders_to_the_screen_that_shows_a_log(
     nats_server: NatsServer, caplog: pytest.LogCaptureFixture
 ) -> None:
