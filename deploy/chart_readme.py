@@ -22,7 +22,7 @@ Gateways between MetaTrader 4 terminals and NATS, one per terminal, on Kubernete
 
 ## Try it
 
-With a NATS server that has JetStream, here at `nats:4222` in the same namespace:
+With a NATS server, 2.14 or newer, that has JetStream, here at `nats:4222` in the same namespace:
 
 ```sh
 helm install gw deploy/helm/mt4-gateway --set image.registry=REGISTRY
