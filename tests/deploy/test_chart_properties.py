@@ -34,6 +34,9 @@ REFUSALS = (
     "Set the other",
     "knows no host names",
     "share httpPort",
+    "exclude each other",
+    "holds a login",
+    "networkPolicy.natsPorts",
 )
 
 # Parts of Kubernetes objects: the schema leaves them to the cluster, so here are some of each.
