@@ -111,6 +111,40 @@ async def test_rendered_pod_trades(
     assert "0" == code, containers.log_of(tester)
 
 
+async def test_standby_pod_takes_over(
+    image: str, own_nats_server: NatsServer, simulator: str, cluster: Cluster
+) -> None:
+    """Two pods as the chart makes them for `ha.enabled`; the active one is killed."""
+    ports = {f"gw{port}": port for port in (free_port(), free_port())}
+    for release, http in ports.items():
+        values = pod_values(image, own_nats_server.url, simulator, http)
+        values["config"]["ha"] = {"lease_ttl_s": 1}
+        found = manifests(values | {"ha": {"enabled": True}}, name=release)
+        cluster.apply(release, [only(found, "ConfigMap"), portless(found)])
+
+    def active() -> list[str]:
+        return [
+            release
+            for release, http in ports.items()
+            if "mt4_gateway_active 1.0" in fetch(http, "/metrics")[1]
+        ]
+
+    def said() -> str:
+        return "\n".join(map(logs, ports))
+
+    wait_until(
+        lambda: active() and all(fetch(p, "/readyz")[0] == 200 for p in ports.values()), said
+    )
+    (first,) = active()
+    async with await Mt4Client.connect(own_nats_server.url, client="tester") as client:
+        opened = await client.order_send("EURUSD", "BUY", 0.1)
+        containers.run("podman", "kill", container_of(first))
+        wait_until(lambda: active() and active() != [first], said)
+        closed = await client.order_close(opened.response["ticket"])
+
+    assert ("succeeded", "succeeded") == (opened.outcome, closed.outcome), said()
+
+
 def pod_values(image: str, nats_url: str, terminal: str, http: int) -> dict[str, Any]:
     """Make values for a gateway on this machine's network."""
     return {
@@ -142,8 +176,13 @@ def portless(found: list[Manifest]) -> Manifest:
 
 
 def logs(release: str) -> str:
-    """Return what the gateway wrote; the name is how podman names it."""
-    return containers.log_of(f"{release}-mt4-gateway-demo-pod-0-gateway")
+    """Return what the gateway wrote."""
+    return containers.log_of(container_of(release))
+
+
+def container_of(release: str) -> str:
+    """Name the gateway's container as podman does."""
+    return f"{release}-mt4-gateway-demo-pod-0-gateway"
 
 
 def fetch(port: int, path: str) -> tuple[int, str]:
