@@ -307,7 +307,7 @@ class App:
         """Do what an operator says; raises `JournalAway` when it would not last."""
         match verb:
             case "halt":
-                await self.journal.halt(str(body.get("reason", "no reason was given")))
+                await self.journal.halt(str(body.get("reason") or "no reason was given"))
                 await self._hold_jobs()
             case "resume":
                 await self.journal.resume()

@@ -186,6 +186,19 @@ async def test_lease_that_ran_out_in_an_outage_is_taken_again(
         assert before == stack.app.describe()["term"]
 
 
+@pytest.mark.parametrize("body", [b'{"reason": ""}', b'{"reason": null}', b"{}"])
+async def test_halt_without_a_word_is_shown(nats_server: NatsServer, body: bytes) -> None:
+    """An empty reason would read as *not halted*."""
+    async with Stack(nats_server.url) as stack:
+        connection = await nats.connect(nats_server.url)
+        reply = await connection.request("mt4.demo.control.halt", body, timeout=5)
+        await connection.close()
+        said = json.loads(reply.data)
+        await stack.client.control("resume")
+
+    assert "no reason was given" == said["halted"]
+
+
 async def test_halt_outlives_the_gateway(nats_server: NatsServer) -> None:
     """Trades are refused with 423 by the next one as well, until `resume`."""
     async with Stack(nats_server.url, **HA) as stack, Pair(stack) as pair:
