@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -12,11 +13,16 @@ import pytest
 import yaml
 
 from deploy.metric_names import kinds, used
+from gateway.cli import main
+from gateway.config import Config
 from gateway.metrics import PREFIX, Metrics
 from tests.deploy.alerts import ALERTS, FILE
 from tests.deploy.chart import ROOT
 
 RUNBOOKS = ROOT / "docs/runbooks"
+BUTTONS = {"AutoTrading", "Allow live trading", "Critical"}
+"""Of MetaTrader, and a word that is meant to be seen."""
+
 TARGET = 'job="gw",namespace="fx",terminal="demo",instance="a"'
 OTHER = TARGET.replace('"a"', '"b"')
 
@@ -301,6 +307,39 @@ def test_every_alert_has_its_page() -> None:
     pages = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
 
     assert pages == set(ALERTS)
+
+
+@pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("*.md")), ids=lambda page: page.stem)
+def test_pages_name_what_there_is(page: Path) -> None:
+    """Panels, metrics, commands, settings and lines of the log are called as they are."""
+    text = page.read_text(encoding="utf-8")
+    code = set(re.findall(r"`([^`]+)`", text))
+    source = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("gateway/**/*.py"))
+    settings = {
+        f"{section}.{key}"
+        for section, field in Config.model_fields.items()
+        for key in field.annotation.model_fields  # type: ignore[union-attr] # each is a model
+    }
+    sections = {*Config.model_fields, "networkPolicy", "resources"}  # and of the chart's values
+    dotted = {re.split(r"[ =]", one)[0] for one in code if one.split(".")[0] in sections}
+    panels = {
+        panel["title"]
+        for path in (FILE.parent / "dashboards").glob("*.json")
+        for dashboard in [json.loads(path.read_text(encoding="utf-8"))]
+        for panel in [dashboard, *dashboard["panels"]]
+    }
+    verbs = {one.split()[1] for one in code if one.startswith("mt4-gateway ")}
+    words = {one for one in code if re.fullmatch(r"[a-z]+_[a-z_]+", one)}
+    metrics = {one for one in words if one.startswith(PREFIX)}
+    keys = {key.split(".")[1] for key in settings}
+
+    assert set(re.findall(r"\*([A-Z][\w ]+)\*", text)) - BUTTONS <= panels
+    assert metrics <= set(kinds())
+    assert all(f'"{word}' in source for word in words - metrics - keys)
+    assert dotted - {"networkPolicy.metricsFrom", "resources.limits.cpu"} <= settings
+    for verb in verbs:
+        with pytest.raises(SystemExit, match="0"):
+            main([verb, "--help"])
 
 
 def test_index_lists_every_page() -> None:
