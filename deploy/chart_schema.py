@@ -243,6 +243,7 @@ def _network() -> dict[str, Schema]:
         "networkPolicy": strict(
             enabled=BOOLEAN,
             metricsFrom=listing(KUBERNETES),
+            frontDoorFrom=listing(KUBERNETES),
             dnsTo=listing(KUBERNETES),
             natsTo=listing(KUBERNETES),
             natsPorts=listing(PORT) | {"minItems": 1},

@@ -256,6 +256,38 @@ def test_network_policy_allows_what_is_needed() -> None:
     assert [{"ipBlock": {"cidr": "10.0.0.5/32"}}] * 2 == peers
 
 
+def test_front_door_is_reached_by_whom_it_is_for() -> None:
+    """Its port is the pod's and the Service's; a NetworkPolicy opens it to named peers only."""
+    door = {"config": {"front_door": {"endpoint": "tcp://*:28280", "unencrypted": True}}}
+    peers = [{"podSelector": {"matchLabels": {"app": "old-client"}}}]
+    shut = manifests({"terminals": [{**ALPHA, **door}], "networkPolicy": {"enabled": True}})
+    policy = {"enabled": True, "frontDoorFrom": peers}
+    found = manifests({"terminals": [{**ALPHA, **door}], "networkPolicy": policy})
+    container = only(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    opened = only(found, "NetworkPolicy")["spec"]["ingress"][1]
+
+    assert {"name": "front-door", "containerPort": 28280} in container["ports"]
+    assert 28280 in {port["port"] for port in only(found, "Service")["spec"]["ports"]}
+    assert ("front-door", peers) == (opened["ports"][0]["port"], opened["from"])
+    assert 1 == len(only(shut, "NetworkPolicy")["spec"]["ingress"])
+
+
+def test_every_pod_goes_where_its_terminal_goes() -> None:
+    """Simulator and test pod are bound to the same nodes, and see the same further files."""
+    place = {"nodeSelector": {"pool": "trading"}, "tolerations": [{"operator": "Exists"}]}
+    more = {
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+    }
+    found = manifests({"terminals": [{"name": "demo", "simulated": True, **place}], **more})
+
+    for name, spec in pod_specs(found):
+        assert place == {key: spec[key] for key in place}, name
+    test = only(found, "Pod")["spec"]
+    assert "ca" in {volume["name"] for volume in test["volumes"]}
+    assert "/ca" in {mount["mountPath"] for mount in test["containers"][0]["volumeMounts"]}
+
+
 def test_digest_wins_over_the_tag() -> None:
     """What is pinned cannot be moved."""
     digest = "sha256:" + "0" * 64
@@ -398,6 +430,10 @@ BAD: dict[str, tuple[Values, str]] = {
     "certificate without key": (
         {"secrets": [{"config": "nats.tls_certificate", "secretName": "a", "secretKey": "b"}]},
         "go together",
+    ),
+    "one port for two": (
+        {"terminals": [{"name": "a", "requestEndpoint": "tcp://*:9464"}]},
+        "the port 9464 is used twice",
     ),
     "both monitors": (
         {"monitoring": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}},

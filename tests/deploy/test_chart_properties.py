@@ -51,6 +51,7 @@ OBJECTS: dict[str, list[Any]] = {
     "tcpSocket": [{"port": 1}],
     "tolerations": [{"operator": "Exists"}],
     "metricsFrom": [{"podSelector": {}}],
+    "frontDoorFrom": [{"podSelector": {}}],
     "dnsTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
     "natsTo": [{"namespaceSelector": {}}],
     "extraIngress": [{"ports": [{"port": 1}]}],

@@ -258,6 +258,24 @@ securityContext:
   {{- toYaml .Values.containerSecurityContext | nindent 2 }}
 {{- end }}
 
+{{/* Where the pods of a terminal may run: (dict "root" $ "terminal" <entry>). */}}
+{{- define "mt4-gateway.placement" -}}
+{{- with mergeOverwrite (deepCopy .root.Values.nodeSelector) (deepCopy .terminal.nodeSelector) }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat .root.Values.tolerations .terminal.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The port of the front door, where other pods reach it; empty for one that is closed. */}}
+{{- define "mt4-gateway.doorPort" -}}
+{{- $door := get (include "mt4-gateway.config" . | fromJson) "front_door" -}}
+{{- include "mt4-gateway.boundPort" (default "" (get (default dict $door) "endpoint")) -}}
+{{- end }}
+
 {{/* The port of an endpoint that is bound (tcp://*:PORT); empty for one that connects. */}}
 {{- define "mt4-gateway.boundPort" -}}
 {{- if hasPrefix "tcp://*:" . }}{{ trimPrefix "tcp://*:" . }}{{ end -}}
