@@ -109,11 +109,11 @@ def _overview_tiles() -> list[Panel]:
     return [
         Panel(
             "Terminals without an active gateway",
-            "Nobody trades for them.",
+            "Nobody trades for them. Of all that were seen in the chosen time.",
             "short",
             (
                 Query(
-                    f"count(max by (terminal) ({P}build_info{{S}})) "
+                    f"count(max by (terminal) (present_over_time({P}build_info{{S}}[$__range]))) "
                     f"- (count(sum by (terminal) ({P}active{{S}}) > 0) or vector(0))"
                 ),
             ),
@@ -251,7 +251,7 @@ def _overview_prices() -> list[Panel]:
             "s",
             (
                 Query(
-                    f"time() - max by (terminal) ({P}last_tick_timestamp_seconds{{S}})",
+                    f"time() - max by (terminal) ({P}last_tick_timestamp_seconds{{S}} > 0)",
                     "{{terminal}}",
                 ),
             ),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import promql_parser
 import pytest
+import yaml
 
 from deploy.metric_names import kinds, used
 from deploy.panels import SELECTION
@@ -152,6 +155,38 @@ def test_threshold_is_the_alerts() -> None:
             if panel["type"] == "timeseries":
                 number = f"{steps[0]['value']:g}"
                 assert re.search(rf'(> |le="){re.escape(number)}\b', ALERTS[name]["expr"]), title
+
+
+@pytest.mark.system("promtool")
+def test_terminal_whose_gateways_are_gone_is_counted(tmp_path: Path) -> None:
+    """One terminal is served, of the other nothing is left but the past."""
+    (target,) = PANELS["overview: Terminals without an active gateway"]["targets"]
+    case = {
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {"series": f'{PREFIX}{name}{{terminal="{terminal}"}}', "values": f"1x{minutes}"}
+                    for name in ("build_info", "active")
+                    for terminal, minutes in (("served", 120), ("gone", 5))
+                ],
+                "promql_expr_test": [
+                    {
+                        "expr": re.sub(r"\$\w+", ".*", target["expr"].replace("$__range", "3h")),
+                        "eval_time": "2h",
+                        "exp_samples": [{"labels": "{}", "value": 1}],
+                    }
+                ],
+            }
+        ]
+    }
+    file = tmp_path / "case.yaml"
+    file.write_text(yaml.safe_dump(case), encoding="utf-8")
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+
+    assert 0 == done.returncode, done.stdout + done.stderr
 
 
 def test_every_metric_is_shown() -> None:
