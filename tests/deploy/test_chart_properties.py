@@ -125,7 +125,9 @@ def _strings(schema: dict[str, Any]) -> st.SearchStrategy[str]:
     if "pattern" not in schema:
         found = st.text(max_size=30)
     else:
-        found = st.from_regex(schema["pattern"].replace("$", r"\Z"))
+        # As JSON Schema means it: the end is the end, a digit is one of ASCII.
+        pattern = schema["pattern"].replace("$", r"\Z").replace(r"\d", "[0-9]")
+        found = st.from_regex(pattern)
     least, most = schema.get("minLength", 0), schema.get("maxLength", 1000)
     return found.filter(lambda text: least <= len(text) <= most)
 
