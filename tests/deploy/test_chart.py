@@ -361,6 +361,16 @@ def test_notes_say_what_is_simulated_and_what_trades() -> None:
     assert "demo: a SIMULATED terminal, trading off" in notes
 
 
+@pytest.mark.parametrize(("value", "said"), [("1", "ON"), ("false", "off")])
+def test_notes_know_that_a_variable_wins(value: str, said: str) -> None:
+    """The gateway takes a variable before its file, so the notes do."""
+    variable = {"name": "MT4GW_POLICY__TRADING", "value": value}
+    own = {**ALPHA, "config": {"policy": {"trading": value == "false"}}}
+    notes = render({"terminals": [own], "extraEnv": [variable]})["NOTES.txt"]
+
+    assert f"trading {said}" in notes
+
+
 BAD: dict[str, tuple[Values, str]] = {
     "unknown key": ({"replicaCount": 2}, "replicaCount"),
     "unknown key inside": ({"image": {"repo": "x"}}, "/image.*repo"),
