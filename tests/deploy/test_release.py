@@ -201,6 +201,27 @@ def built(folder: Path, age_s: int) -> Path:
     return wheel
 
 
+@pytest.mark.system("git", "python:build", "python:cyclonedx_py", "python:helm_python")
+def test_release_is_reproducible(tmp_path: Path) -> None:
+    """Two checkouts of one commit, of other ages, make the same files: chart, wheel, parts."""
+    one, other = released(tmp_path / "one", 0), released(tmp_path / "other", 100_000)
+
+    assert 3 == len(one.splitlines())
+    assert one == other
+
+
+def released(folder: Path, age_s: int) -> str:
+    """Make a release from a checkout whose files are so old; its checksums."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    shutil.copy(ROOT / ".ci/release", folder / ".ci/release")
+    for path in (folder / "deploy").rglob("*"):
+        at_s = path.stat().st_mtime - age_s
+        os.utime(path, (at_s, at_s))
+    subprocess.run([folder / ".ci/release"], capture_output=True, check=True)
+    return (folder / "dist/SHA256SUMS").read_text(encoding="utf-8")
+
+
 @pytest.mark.system("python:cyclonedx_py")
 def test_list_of_parts_is_complete(tmp_path: Path) -> None:
     """The SBOM has every package of the lock, with its version and hashes."""
