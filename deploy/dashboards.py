@@ -11,6 +11,8 @@ from collections.abc import Callable
 from deploy.panels import GREEN, ORANGE, RED, Json, Mark, Panel, Query, Row, dashboard
 
 P = "mt4_gateway_"
+ONE = "namespace, job, terminal"
+"""What tells one terminal from another, as in the alerts: names may be used in two places."""
 
 
 def quantiles(name: str, exemplars: bool = False) -> tuple[Query, ...]:
@@ -113,8 +115,8 @@ def _overview_tiles() -> list[Panel]:
             "short",
             (
                 Query(
-                    f"count(max by (terminal) (present_over_time({P}build_info{{S}}[$__range]))) "
-                    f"- (count(sum by (terminal) ({P}active{{S}}) > 0) or vector(0))"
+                    f"count(max by ({ONE}) (present_over_time({P}build_info{{S}}[$__range]))) "
+                    f"- (count(sum by ({ONE}) ({P}active{{S}}) > 0) or vector(0))"
                 ),
             ),
             kind="stat",
@@ -126,7 +128,7 @@ def _overview_tiles() -> list[Panel]:
             "Terminals down",
             "Terminals that do not answer.",
             "short",
-            (Query(f"count(max by (terminal) ({P}terminal_up{{S}}) == 0) or vector(0)"),),
+            (Query(f"count(max by ({ONE}) ({P}terminal_up{{S}}) == 0) or vector(0)"),),
             kind="stat",
             width=4,
             threshold=1,
@@ -156,7 +158,7 @@ def _overview_tiles() -> list[Panel]:
             "Halted",
             "Terminals for which an operator has stopped trading.",
             "short",
-            (Query(f"sum(max by (terminal) ({P}halted{{S}}))"),),
+            (Query(f"sum(max by ({ONE}) ({P}halted{{S}}))"),),
             kind="stat",
             width=4,
             threshold=1,

@@ -158,17 +158,30 @@ def test_threshold_is_the_alerts() -> None:
 
 
 @pytest.mark.system("promtool")
-def test_terminal_whose_gateways_are_gone_is_counted(tmp_path: Path) -> None:
-    """One terminal is served, of the other nothing is left but the past."""
-    (target,) = PANELS["overview: Terminals without an active gateway"]["targets"]
+@pytest.mark.parametrize(
+    ("title", "metrics", "well", "other"),
+    [
+        ("Terminals without an active gateway", ("build_info", "active"), "1x120", "1x5"),
+        ("Terminals down", ("terminal_up",), "1x120", "0x120"),
+        ("Halted", ("halted",), "0x120", "1x120"),
+    ],
+)
+def test_tile_counts_terminals(
+    title: str, metrics: tuple[str, ...], well: str, other: str, tmp_path: Path
+) -> None:
+    """Two terminals of one name: all is well with one; the other is down, halted, or only past."""
+    (target,) = PANELS[f"overview: {title}"]["targets"]
     case = {
         "tests": [
             {
                 "interval": "1m",
                 "input_series": [
-                    {"series": f'{PREFIX}{name}{{terminal="{terminal}"}}', "values": f"1x{minutes}"}
-                    for name in ("build_info", "active")
-                    for terminal, minutes in (("served", 120), ("gone", 5))
+                    {
+                        "series": f'{PREFIX}{name}{{terminal="demo",namespace="{namespace}"}}',
+                        "values": values,
+                    }
+                    for name in metrics
+                    for namespace, values in (("one", well), ("two", other))
                 ],
                 "promql_expr_test": [
                     {
