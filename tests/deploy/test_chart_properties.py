@@ -56,6 +56,7 @@ OBJECTS: dict[str, list[Any]] = {
     "natsTo": [{"namespaceSelector": {}}],
     "extraIngress": [{"ports": [{"port": 1}]}],
     "extraEgress": [{"ports": [{"port": 2}]}],
+    "env": [{"name": "Y", "value": "y"}],
     "extraEnv": [{"name": "X", "value": "a: 'b' # \"c\""}],
     "extraEnvFrom": [{"secretRef": {"name": "x"}}],
     "extraVolumes": [{"name": "x", "emptyDir": {}}],

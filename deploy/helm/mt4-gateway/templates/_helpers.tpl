@@ -122,10 +122,10 @@ tcp://{{ include "mt4-gateway.fullname" .root }}-{{ .terminal.name }}-sim:28283
 {{- end }}
 {{- end }}
 
-{{/* The terminal's secrets win over the common ones for the same key. */}}
+{{/* The terminal's secrets win over the common ones for the same key; "secrets" stand for all. */}}
 {{- define "mt4-gateway.secrets" -}}
 {{- $byKey := dict -}}
-{{- range concat .root.Values.secrets .terminal.secrets }}{{ $_ := set $byKey .config . }}{{ end -}}
+{{- range default (concat .root.Values.secrets .terminal.secrets) (get . "secrets") }}{{ $_ := set $byKey .config . }}{{ end -}}
 {{- toJson $byKey -}}
 {{- end }}
 
