@@ -146,6 +146,14 @@ async def test_result_of_an_earlier_gateway_is_known(nats_server: NatsServer) ->
         assert 1 == len(stack.terminal.broker.orders)
 
 
+async def test_standby_tells_of_no_missing_journal(nats_server: NatsServer) -> None:
+    """It has begun no term of its own; that is no lack of JetStream."""
+    async with Stack(nats_server.url, **HA) as stack, Pair(stack) as pair:
+        told = [app.describe()["journal"] for app in (stack.app, pair.second)]
+
+    assert ["ok", "standing by"] == told
+
+
 async def test_deposed_gateway_starts_over_and_writes_nothing(nats_server: NatsServer) -> None:
     """It slept past its lease: whatever it still believes, the journal refuses it."""
     # Not over a pipe: that has one server, and the second gateway would wait for it.
