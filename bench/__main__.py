@@ -31,6 +31,7 @@ def parts(*, full: bool, quotes: Path | None = None) -> dict[str, Part]:
         real = {"quotes": lambda: ticks.real_quotes(quotes, rounds=5 * scale)}
     return real | {
         "commands": lambda: commands.round_trips(rounds=30 * scale),
+        "pipe": lambda: commands.over_the_pipe(rounds=30 * scale),
         "queue": lambda: commands.queued(count=2_000 * scale),
         "ticks": lambda: ticks.bursts(rounds=6 * scale, size=50_000),
         "conflation": lambda: ticks.conflation(seconds=10 if full else 4),

@@ -8,7 +8,9 @@ short blocks; pinned to one core, where a ping-pong repeats to a few percent.
 from __future__ import annotations
 
 import json
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,10 +19,11 @@ from functools import partial
 import zmq
 
 from bench.figures import Figure, against, paired_ratio, percentile
-from bench.nats_socket import INBOX, NatsSocket
+from bench.nats_socket import NatsSocket
 from bench.site import CLIENT, Site, module, on_one_core
 from bench.straight_line import ECHO
 from gateway.envelope import format_time, new_id
+from gateway.subjects import Subjects
 from tests.support.net import free_port
 
 BLOCK = 50
@@ -51,7 +54,10 @@ class Times:
 class Ends:
     """The two ends of a command, as a client and as the floor use them."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, terminal: str = "bench") -> None:
+        subjects = Subjects("mt4", terminal)
+        self._read_subject = subjects.query("GET_ORDER")
+        self._trade_subject = subjects.trade(CLIENT, "DO_ORDER_DELETE")
         self.nats = NatsSocket(site.nats.port)
         self._terminal: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.REQ)
         self._terminal.setsockopt(zmq.LINGER, 0)
@@ -65,9 +71,7 @@ class Ends:
         until_s = time.monotonic() + UNTIL_UP_S
         while True:
             try:
-                self._result = self._checked(
-                    self.nats.request("mt4.bench.query.GET_ORDER", self._body)
-                )
+                self._result = self._checked(self.nats.request(self._read_subject, self._body))
                 self.trade()
             except (ValueError, AssertionError):  # no responders, or not usable yet
                 if time.monotonic() > until_s:
@@ -95,13 +99,12 @@ class Ends:
 
     def read(self) -> None:
         """Ask the gateway for a read."""
-        self.nats.request("mt4.bench.query.GET_ORDER", self._body)
+        self.nats.request(self._read_subject, self._body)
 
     def trade(self) -> None:
         """Have the gateway do a trade that is journaled."""
         body = READ | {"id": new_id(), "deadline": format_time(time.time() + 10)}
-        subject = f"mt4.bench.trade.{CLIENT}.DO_ORDER_DELETE"
-        self._checked(self.nats.request(subject, json.dumps(body).encode()))
+        self._checked(self.nats.request(self._trade_subject, json.dumps(body).encode()))
 
     @staticmethod
     def _checked(answer: bytes) -> bytes:
@@ -115,10 +118,10 @@ class Ends:
         began_s = time.perf_counter()
         while done < count:
             while asks < count and asks - done < clients:
-                self.nats.ask("mt4.bench.query.GET_ORDER", self._body, asks % clients)
+                self.nats.ask(self._read_subject, self._body, asks % clients)
                 asks += 1
             subject, _ = self.nats.receive()
-            assert subject.startswith(INBOX)
+            assert subject.startswith(self.nats.inbox)
             done += 1
         return time.perf_counter() - began_s
 
@@ -192,6 +195,29 @@ def _round_trip_figures(
         per_1000 = sum(told_s) / (rounds * BLOCK) * 1e6 if told_s else None
         figures.append(Figure("", f"gateway's CPU for 1,000 of: {name}", per_1000, unit="ms"))
     return figures
+
+
+def over_the_pipe(rounds: int) -> list[Figure]:
+    """Measure reads of one client over the pipe beside those over ZeroMQ (P12)."""
+    what = "read over the pipe (a Unix socket), one client, p50, x over ZeroMQ"
+    if sys.platform == "win32":
+        return [Figure("P12", what, None, note="measured where a pipe is a Unix socket")]
+    with on_one_core(True), Site() as site:
+        site.terminal()
+        site.gateway()
+        name = f"bench-{os.getpid()}"
+        site.over_pipe(name)
+        ways = Ends(site), Ends(site, name)
+        zeromq, pipe = Times(), Times()
+        for ends in ways:
+            ends.wait_for_gateway()
+            Times().measure(ends.read, 4 * BLOCK)  # warm
+        for _ in range(rounds):
+            zeromq.measure(ways[0].read, BLOCK)
+            pipe.measure(ways[1].read, BLOCK)
+    ours, beside = percentile(pipe.all_s, 0.5), percentile(zeromq.all_s, 0.5)
+    ratio = paired_ratio(pipe.medians_s, zeromq.medians_s)
+    return [Figure("P12", what, ratio, gate=1.1, moonshot=1.0, note=against(ours, beside))]
 
 
 def queued(count: int) -> list[Figure]:

@@ -30,7 +30,9 @@ MADE_AT_ONCE = 20
 def fleet(terminals: int, seconds: float) -> list[Figure]:
     """Measure the server with so many terminals: at rest, with leases, with ticks as well."""
     with Site() as site:
-        return asyncio.run(_fleet(site, terminals, seconds))
+        found = asyncio.run(_fleet(site, terminals, seconds))
+        site.nats.kill()  # to end thousands of streams in order takes it half a minute
+        return found
 
 
 async def _fleet(site: Site, terminals: int, seconds: float) -> list[Figure]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 from types import TracebackType
 from typing import Self
 
 CONNECT = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True}
 CHUNK_BYTES = 1 << 20
-INBOX = "_INBOX.bench"
 
 
 class NatsSocket:
@@ -25,9 +25,10 @@ class NatsSocket:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
         self._subscriptions = 0
+        self.inbox = f"_INBOX.{secrets.token_hex(4)}"
         self._line()  # INFO
         self.send(f"CONNECT {json.dumps(CONNECT)}\r\n".encode())
-        self.subscribe(f"{INBOX}.*")
+        self.subscribe(f"{self.inbox}.*")
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +58,7 @@ class NatsSocket:
 
     def ask(self, subject: str, payload: bytes, number: int = 0) -> None:
         """Publish a request; its answer's subject ends in the number."""
-        head = f"PUB {subject} {INBOX}.{number} {len(payload)}\r\n".encode()
+        head = f"PUB {subject} {self.inbox}.{number} {len(payload)}\r\n".encode()
         self._socket.sendall(head + payload + b"\r\n")
 
     def request(self, subject: str, payload: bytes) -> bytes:

@@ -173,6 +173,16 @@ class Site:
         """Start the terminal."""
         return self.start(*module("terminal", self.request_port, work_ms), is_told=False)
 
+    def over_pipe(self, name: str) -> Process:
+        """Start another gateway and its terminal, with a pipe between them."""
+        self.start(*module("terminal", f"pipe:{name}", 0), is_told=False)
+        return self.gateway(
+            MT4GW_TERMINAL__NAME=name,
+            MT4GW_TERMINAL__TRANSPORT="pipe",
+            MT4GW_TERMINAL__PIPE_NAME=name,
+            MT4GW_HTTP__ADDRESS="127.0.0.1:0",
+        )
+
     def quotes(self, port: int, symbols: int) -> Process:
         """Start what floods with ticks."""
         return self.start(*module("quotes", port, symbols))
@@ -189,7 +199,7 @@ class Site:
             "MT4GW_LOG__LEVEL": "warning",
         }
         command = (sys.executable, "-m", "gateway", "run")
-        return self.start(*command, is_told=False, **settings, **environment)
+        return self.start(*command, is_told=False, **settings | environment)
 
     def forwarder(self, tick_port: int) -> Process | None:
         """Start the forwarder in C, built against pyzmq's own library; None without a compiler."""

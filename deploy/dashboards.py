@@ -37,6 +37,7 @@ MARKS = (
     Mark("Started", "changes(process_start_time_seconds{S}[R]) > 0", "blue"),
     Mark("Active gateway changed", f"changes({P}active{{S}}[R]) > 0", "orange"),
     Mark("Halted", f"{P}halted{{S}} == 1", "red"),
+    Mark("Policy not reloaded", f"{P}policy_reload_failed{{S}} == 1", "yellow"),
 )
 
 ACTIVE = Panel(

@@ -94,6 +94,7 @@ class App:
         self.started_at_s = time.time()
         self.instance = f"{socket.gethostname()}-{secrets.token_hex(4)}"
         self.metrics = metrics or Metrics(symbols=config.ticks.symbols, actions=ACTIONS)
+        self.metrics.watch_policy(lambda: self.policy.problem is not None)
         self.role = Role.STARTING
         self.bus = Bus(config, self.metrics, self.policy)
         names = self.bus.subjects

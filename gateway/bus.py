@@ -198,6 +198,8 @@ class Bus:
                     ping_interval=5,
                     max_outstanding_pings=2,
                     inbox_prefix=self._config.nats.inbox_prefix,
+                    # Each is made of checked tokens, or came over the wire as one word.
+                    skip_subject_validation=True,
                 )
             except (NatsError, OSError) as exc:
                 log.warning("nats_connect_failed servers=%s cause=%r", self._servers(), exc)
@@ -377,36 +379,38 @@ class Bus:
         # A query's client is not in its subject; its inbox tells askers apart for fairness.
         asker = ".".join(msg.reply.split(".")[:2])
         action = msg.subject.rpartition(".")[2]
-        await self._accept(self._asked(msg, action, Effect.QUERY, None, asker))
+        await self._accept(self._asked(msg, action, Effect.QUERY, asker))
 
     async def _on_trade(self, msg: Msg) -> None:
         _, client, action = msg.subject.rsplit(".", 2)
-        await self._accept(self._asked(msg, action, Effect.TRADE, client, client))
+        await self._accept(self._asked(msg, action, Effect.TRADE, client))
 
-    def _asked(self, msg: Msg, action: str, effect: Effect, client: str | None, asker: str) -> Wish:
+    def _asked(self, msg: Msg, action: str, effect: Effect, asker: str) -> Wish:
         """Read a message that may want a reply."""
         if msg.reply and not self._inboxes.match(msg.reply):
+            client = asker if effect is Effect.TRADE else None
             problem = f"the reply subject {msg.reply[:80]!r} is not an inbox (bus.inbox_prefixes)"
             return Wish(action, effect, client, asker, _no_answer, problem=problem)
         encoding = encoding_of(msg.data, (msg.headers or {}).get(CONTENT_TYPE_HEADER))
         answer = self._answer_to(msg.reply, encoding) if msg.reply else _no_answer
         if effect is Effect.TRADE and not msg.reply:
             answer = self.publish_denial
-        return replace(self._wish(msg, action, effect, client, asker), answer=answer)
+        return self._wish(msg, action, effect, asker, answer)
 
-    def _wish(self, msg: Msg, action: str, effect: Effect, client: str | None, asker: str) -> Wish:
+    def _wish(self, msg: Msg, action: str, effect: Effect, asker: str, answer: Answer) -> Wish:
         """Read a message; what cannot be read becomes a wish with a problem."""
         headers = msg.headers or {}
+        client = asker if effect is Effect.TRADE else None
         if client is not None and CLIENT_PATTERN.fullmatch(client) is None:
             problem = f"the client {client[:40]!r} must match [a-z0-9-]{{1,32}}"
-            return Wish(action, effect, client, asker, _no_answer, problem=problem)
+            return Wish(action, effect, client, asker, answer, problem=problem)
         said = parse_request(msg.data, headers)
         return Wish(
             action,
             effect,
             client,
             asker,
-            _no_answer,
+            answer,
             params=said.params,
             id=said.id,
             deadline_at_s=said.deadline_at_s,
@@ -465,12 +469,12 @@ class Bus:
     def read_job(self, msg: Msg, sequence: int, stored_at_s: float, answer: Answer) -> Wish:
         """Read a durable trade; without an id it is called by its place in the stream."""
         _, client, action = msg.subject.rsplit(".", 2)
-        wish = self._wish(msg, action, Effect.TRADE, client, client)
+        wish = self._wish(msg, action, Effect.TRADE, client, answer)
         deadline_at_s = wish.deadline_at_s
         if deadline_at_s is None and not self._policy.current.require_deadline:
             deadline_at_s = stored_at_s + self._config.commands.default_timeout_s
         id_ = wish.id or f"job-{sequence}"
-        return replace(wish, id=id_, deadline_at_s=deadline_at_s, answer=answer, via="job")
+        return replace(wish, id=id_, deadline_at_s=deadline_at_s, via="job")
 
     async def _on_status(self, request: ServiceRequest) -> None:
         await request.respond(encode(self._status(), Encoding.JSON))
@@ -529,17 +533,21 @@ class Bus:
     def post_event(self, kind: str, body: dict[str, Json]) -> None:
         """Publish an event soon; dropped while the bus is away or falls behind."""
         if self._keeps_up:
-            self._post(self.subjects.event(kind), encode(body, self.encoding))
+            self._outgoing.append((self.subjects.event(kind), encode(body, self.encoding)))
+            self._outgoing_there.set()
 
     def post_ticks(self, batch: Iterable[tuple[str, bytes]]) -> bool:
         """Publish ticks soon; False while the bus is away or falls behind, and then none is."""
         if not self._keeps_up:
             return False
+        subjects, post = self._tick_subjects, self._outgoing.append
         for symbol, body in batch:
-            subject = self._tick_subjects.get(symbol)
+            subject = subjects.get(symbol)
             if subject is None:
-                subject = self._tick_subjects[symbol] = self.subjects.tick(symbol)
-            self._post(subject, body)
+                subject = subjects[symbol] = self.subjects.tick(symbol)
+            post((subject, body))
+            self._unconfirmed_bytes += len(body)
+        self._outgoing_there.set()
         return True
 
     @property
@@ -552,14 +560,10 @@ class Bus:
         waited_s = time.monotonic() - self._asked_at_s
         return waited_s <= self._config.ticks.conflate_after_s + self._least_round_trip_s
 
-    def _post(self, subject: str, body: bytes) -> None:
-        self._outgoing.append((subject, body))
-        self._outgoing_there.set()
-
     async def pump(self) -> None:
         """Publish what was posted, a whole batch without a pause, until cancelled.
 
-        nats-py sends a batch that is published without a yield as one write.
+        nats-py sends a batch that is published without a yield as one write: when this waits.
         """
         confirming = asyncio.create_task(self._confirm_for_ever(), name="bus-confirm")
         try:
@@ -573,9 +577,8 @@ class Bus:
                         await publish(subject, body)
                 except NatsError as exc:
                     log.warning("publish_failed count=%d cause=%r", len(batch), exc)
-                await asyncio.sleep(0)  # the flusher's turn
-                self._unconfirmed_bytes += sum(len(body) for _, body in batch)
-                self._written.set()
+                if self._unconfirmed_bytes >= WORTH_ASKING_BYTES:
+                    self._written.set()
         finally:
             confirming.cancel()
 
@@ -584,8 +587,6 @@ class Bus:
         while True:
             await self._written.wait()
             self._written.clear()
-            if self._unconfirmed_bytes < WORTH_ASKING_BYTES:
-                continue
             self._unconfirmed_bytes = 0
             self._asked_at_s = time.monotonic()
             try:

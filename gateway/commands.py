@@ -94,7 +94,7 @@ SECOND_LOOK_S = 30.0
 """How long a second look at an unknown trade may take, beside the wait for a stale frame."""
 
 OURSELVES = "gateway"
-"""The client that the gateway's own reads run under."""
+"""The client that the gateway's own reads run under; a client that is called so trades like any."""
 
 
 @dataclass(slots=True, eq=False)
@@ -603,13 +603,12 @@ class Commands:
                 case Finish(conclusion) if work.looked is not None:
                     work.looked.set_result(conclusion)
                     return
-                case Finish(conclusion) if work.command.is_trade:
-                    # Reads go on while a result waits for the journal; trades do not.
-                    self._in_background(self._finish(work, conclusion))
-                    await asyncio.sleep(0)  # its record is written before the next trade's
-                    return
                 case Finish(conclusion):
-                    await self._finish(work, conclusion)
+                    # The next command goes to the terminal while the result is told; the next
+                    # trade only when it is stored as well.
+                    self._in_background(self._finish(work, conclusion))
+                    if work.command.is_trade:
+                        await asyncio.sleep(0)  # its record is written before the next trade's
                     return
                 case Pause():
                     self._park(work, step)
@@ -788,7 +787,7 @@ class Commands:
         self._guard.ended(command.key, conclusion.outcome)
         if conclusion.resolved:
             self._metrics.resolved(str(conclusion.outcome))
-        if command.key.client != OURSELVES:
+        if command.is_trade or command.key.client != OURSELVES:
             conclusion = replies.finished(
                 command,
                 conclusion,
@@ -809,6 +808,8 @@ class Commands:
         if command.is_trade and result.outcome is Outcome.DENIED:
             await self._audit.finished(command, result, work.via or "", work.steps)
         await self._record(command, result, work.answers)
+        if command.is_trade:
+            del self._trades[command.key]  # the same id again is answered from the journal now
         if command.is_trade and result.outcome is not Outcome.DENIED:
             work.note("the result is stored")
             await self._audit.finished(command, result, work.via or "", work.steps)
@@ -816,8 +817,6 @@ class Commands:
             ledger = self._line.session.pinned(command.key)
             self._unknown[command.key] = Sent(command, work.exchange.dialect, ledger)
         self._open.discard(work)
-        if command.is_trade:
-            del self._trades[command.key]
 
     def _result(
         self,
@@ -856,11 +855,12 @@ class Commands:
 
     def _announce(self, result: Result) -> None:
         self._metrics.command_finished(result)
-        if result.key.client != OURSELVES:
+        is_trade = result.action.startswith("DO_")
+        if is_trade or result.key.client != OURSELVES:
             self.last_results.append(result)
         took_s = result.finished_at_s - result.received_at_s
         log.log(
-            logging.INFO if result.action.startswith("DO_") else logging.DEBUG,
+            logging.INFO if is_trade else logging.DEBUG,
             "command_finished id=%s action=%s outcome=%s attempts=%d took_s=%.4f trace=%s",
             result.key,
             result.action,

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     BaseModel,
@@ -21,6 +22,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     field_serializer,
+    field_validator,
     model_validator,
 )
 
@@ -30,6 +32,7 @@ from gateway.errors import ConfigError
 from gateway.policy_settings import Alias, Policy, SymbolName
 
 ENVIRONMENT_PREFIX = "MT4GW_"
+SCHEMES = ("nats", "tls")
 
 Endpoint = Annotated[
     str,
@@ -175,8 +178,30 @@ class Terminal(Section):
 
 def without_secret(address: str) -> str:
     """Write a server's address without the login that may stand in it."""
-    scheme, slashes, rest = address.rpartition("://")
+    scheme, slashes, rest = address.partition("://")
+    if not slashes or "@" in scheme or ":" in scheme:
+        scheme, slashes, rest = "", "", address
     return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
+
+
+def problem_in(addresses: Sequence[str]) -> str | None:
+    """Say why nothing could ever connect to servers' addresses, without the logins in them."""
+    for address in addresses:
+        if not _is_address(address):
+            return (
+                f"{without_secret(address)!r} is no address such as nats://127.0.0.1:4222; in a "
+                "login that stands in it, / ? # [ ] are not possible: give it by keys of its own"
+            )
+    return None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text if "://" in text else f"nats://{text}")
+        is_whole = parts.netloc.count("@") == text.count("@") and not re.search(r"\s", text)
+        return bool(parts.scheme in SCHEMES and parts.hostname and parts.port != 0 and is_whole)
+    except ValueError:  # a port that is none
+        return False
 
 
 class Nats(Section):
@@ -209,6 +234,13 @@ class Nats(Section):
     round_trip_timeout_s: Seconds = Field(
         5.0, description="A bus silent this long is reconnected to."
     )
+
+    @field_validator("servers")
+    @classmethod
+    def _can_be_reached(cls, servers: tuple[str, ...]) -> tuple[str, ...]:
+        if (problem := problem_in(servers)) is not None:
+            raise ValueError(problem)
+        return servers
 
     @field_serializer("servers")
     def _without_secrets(self, servers: tuple[str, ...]) -> list[str]:
@@ -262,6 +294,11 @@ class FrontDoor(Section):
     curve_client_keys: Path | None = Field(
         None, description="File with the public keys of clients that may connect, one a line."
     )
+    named_by_key: bool = Field(
+        False,
+        description="Each trades under the name that follows its key in `curve_client_keys`, "
+        "instead of under `client`.",
+    )
     unencrypted: bool = Field(
         False, description="Allow an endpoint that other machines reach, without keys."
     )
@@ -270,6 +307,8 @@ class FrontDoor(Section):
     def _is_guarded(self) -> Self:
         if (self.curve_secret_key is None) != (self.curve_client_keys is None):
             raise ValueError("curve_secret_key and curve_client_keys go together")
+        if self.named_by_key and self.curve_client_keys is None:
+            raise ValueError("named_by_key needs curve_client_keys")
         own = ("tcp://127.0.0.1:", "tcp://localhost:", "tcp://[::1]:", "ipc://")
         is_open = self.endpoint is not None and not self.endpoint.startswith(own)
         if is_open and self.curve_secret_key is None and not self.unencrypted:
@@ -435,7 +474,7 @@ def load(file: Path | None, environment: Mapping[str, str] = os.environ) -> Conf
     if file is not None:
         try:
             values = tomllib.loads(file.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
+        except (OSError, ValueError, RecursionError) as exc:
             raise ConfigError([f"{file}: {exc}"]) from exc
     for name, value in environment.items():
         if name.startswith(ENVIRONMENT_PREFIX):

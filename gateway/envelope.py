@@ -50,6 +50,9 @@ TIME_PATTERN = re.compile(
 )
 """Less than what ISO 8601 allows and Python reads: no weeks, no half zones."""
 
+YEARS = range(1970, 9999)
+"""What can be written again in any zone."""
+
 TRACE_PATTERN = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 CLIENT_PATTERN = re.compile(r"[a-z0-9-]{1,32}")
 
@@ -210,7 +213,7 @@ def parse_time(text: Json) -> float:
     if isinstance(text, str) and TIME_PATTERN.fullmatch(text):
         with suppress(ValueError):  # a thirteenth month
             moment = datetime.fromisoformat(text.upper())
-    if moment is None:
+    if moment is None or moment.year not in YEARS:
         raise InvalidCommand(
             [f"deadline: must be RFC 3339 with a zone, 2026-01-31T12:00:00Z (got {text!r})"]
         )
@@ -219,10 +222,10 @@ def parse_time(text: Json) -> float:
 
 def new_id() -> str:
     """Make a UUIDv7: unique, and sorted by the time it was made."""
-    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76
-    value |= secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76 | 0b11 << 62) | 0x7 << 76 | 0b10 << 62
     text = f"{value:032x}"
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 # ---- results and ticks ------------------------------------------------------------------

@@ -56,11 +56,13 @@ class Asked:
 
     Attributes:
         id: Only of a client that knows more than the existing server.
+        deadline_at_s: The same.
     """
 
     action: Action
     params: Mapping[str, Json]
     id: str | None
+    deadline_at_s: float | None
 
 
 def read_request(bodies: list[bytes]) -> Asked:
@@ -83,7 +85,7 @@ def read_request(bodies: list[bytes]) -> Asked:
     action = ACTIONS.get(name) if isinstance(name, str) else None
     if action is None:
         raise InvalidCommand([f"Unrecognized requested action ({str(name)[:80]})."])
-    return Asked(action, params, said.id)
+    return Asked(action, params, said.id, said.deadline_at_s)
 
 
 def failure(message: str) -> bytes:
@@ -98,6 +100,14 @@ def reply(result: Result, params: Mapping[str, Json]) -> bytes:
         result: What became of it.
         params: What was asked for.
     """
+    try:
+        return _reply(result, params)
+    except RecursionError:
+        what = "but the terminal's response is nested too deeply to be told"
+        return failure(f"{result.outcome}, {what} (id {result.key.id})")
+
+
+def _reply(result: Result, params: Mapping[str, Json]) -> bytes:
     conclusion, cause = result.conclusion, result.conclusion.cause
     if result.outcome is Outcome.SUCCEEDED:
         response = _response(result, params.get("ticket"))

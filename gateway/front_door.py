@@ -1,8 +1,9 @@
 """The front door: a socket for clients of the existing server, any number of them, unchanged.
 
 To each it looks like that server's REP. Behind it every request is a command like those from the
-bus: the same policy, queue, journal and metrics, under one client's name, with a deadline that the
-gateway sets. Clients of that server have no ids, so a trade that one sends twice is two trades.
+bus: the same policy, queue, journal, audit and metrics, under one client's name or that of its key,
+with a deadline that the gateway sets. Clients of that server have no ids, so a trade that one sends
+twice is two trades.
 """
 
 from __future__ import annotations
@@ -11,16 +12,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
 
 import zmq
 import zmq.asyncio
 
 from gateway.config import FrontDoor as Settings
 from gateway.core.messages import Effect, Result, Wish
-from gateway.envelope import new_id
-from gateway.errors import InvalidCommand
+from gateway.envelope import CLIENT_PATTERN, new_id
+from gateway.errors import ConfigError, InvalidCommand
 from gateway.existing_server import Asked, failure, not_told_yet, read_request, reply
-from gateway.terminal.curve import Curve, Guard
+from gateway.terminal.curve import Curve, Guard, names_in
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +47,14 @@ AcceptWish = Callable[[Wish], Awaitable[None]]
 
 
 class _Visitor:
-    """One request that waits for its one reply."""
+    """One request that waits for its one reply.
 
-    def __init__(self, socket: zmq.asyncio.Socket, envelope: list[bytes]) -> None:
+    Attributes:
+        client: Under which name it trades.
+    """
+
+    def __init__(self, socket: zmq.asyncio.Socket, envelope: list[bytes], client: str) -> None:
+        self.client = client
         self._socket = socket
         self._envelope = envelope
         self._is_answered = False
@@ -78,7 +86,6 @@ class FrontDoor:
     def __init__(self, settings: Settings, accept: AcceptWish) -> None:
         self._settings = settings
         self._accept = accept
-        self._context = zmq.asyncio.Context()
         self._is_to_open = asyncio.Event()
         self._opened_s = 0.0
         self._late: set[asyncio.Task[None]] = set()
@@ -87,6 +94,9 @@ class FrontDoor:
         if settings.curve_secret_key is not None:
             self._curve = Curve(settings.curve_secret_key, client_keys=settings.curve_client_keys)
             self._curve.check()
+        if settings.named_by_key and settings.curve_client_keys is not None:
+            _check_names(settings.curve_client_keys)
+        self._context = zmq.asyncio.Context()
 
     def open(self) -> None:
         """Let clients in; not before the gateway serves."""
@@ -100,10 +110,12 @@ class FrontDoor:
         log.info("front_door_open endpoint=%s", self._settings.endpoint)
         try:
             while True:
-                frames = await socket.recv_multipart()
+                message = await socket.recv_multipart(copy=False)
+                frames = [frame.bytes for frame in message]
                 if b"" in frames[1:]:  # else it is no request: a REP would drop it, too
                     end = frames.index(b"", 1) + 1
-                    await self._serve(_Visitor(socket, frames[:end]), frames[end:])
+                    client = self._client_of(message[-1])
+                    await self._serve(_Visitor(socket, frames[:end], client), frames[end:])
         finally:
             for task in self._late:
                 task.cancel()
@@ -139,21 +151,26 @@ class FrontDoor:
             else:
                 return socket
 
+    def _client_of(self, frame: zmq.Frame) -> str:
+        """Name who sent a frame: as its key is called, or as all are."""
+        return str(frame["User-Id"]) if self._settings.named_by_key else self._settings.client
+
     async def _serve(self, visitor: _Visitor, bodies: list[bytes]) -> None:
         try:
+            if CLIENT_PATTERN.fullmatch(visitor.client) is None:
+                raise InvalidCommand(["No client's name stands behind this key."])
             asked = read_request(bodies)
         except InvalidCommand as exc:
             await visitor.answer(failure(str(exc)))
             return
+        wish = self._wish(asked, visitor)
         if self._may_be_old(asked):
-            message = (
-                f"denied, nothing ran: the gateway has served for less than {AFTER_OPENING_S:g} s"
+            problem = (
+                f"the gateway has served for less than {AFTER_OPENING_S:g} s, so this may have "
+                "waited since before; ask again"
             )
-            await visitor.answer(
-                failure(f"{message}, so this may have waited since before; ask again")
-            )
-            return
-        await self._accept(self._wish(asked, visitor))
+            wish = replace(wish, problem=problem)
+        await self._accept(wish)
 
     def _may_be_old(self, asked: Asked) -> bool:
         is_trade = asked.action.effect is Effect.TRADE
@@ -161,8 +178,9 @@ class FrontDoor:
 
     def _wish(self, asked: Asked, visitor: _Visitor) -> Wish:
         """Make a wish of a request; its deadline is ours."""
-        action, client, id_ = asked.action, self._settings.client, asked.id or new_id()
+        action, client, id_ = asked.action, visitor.client, asked.id or new_id()
         timeout_s = self._settings.timeout_s + _work_s(asked)
+        deadline_at_s = time.time() + timeout_s
 
         async def answer(result: Result) -> None:
             await visitor.answer(reply(result, asked.params))
@@ -182,7 +200,8 @@ class FrontDoor:
             answer,
             params={**asked.params, "raw": True},
             id=id_,
-            deadline_at_s=time.time() + timeout_s,
+            deadline_at_s=min(deadline_at_s, asked.deadline_at_s or deadline_at_s),
+            via="front_door",
         )
 
 
@@ -190,3 +209,15 @@ def _work_s(asked: Asked) -> float:
     """Say how long the request lets the terminal work for it."""
     timeout_ms = asked.params.get("timeout")
     return min(timeout_ms / 1000, LONGEST_WORK_S) if type(timeout_ms) is int else 0.0
+
+
+def _check_names(file: Path) -> None:
+    """See that every key is followed by the name of a client.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    for key, name in names_in(file).items():
+        if CLIENT_PATTERN.fullmatch(name) is None:
+            what = f"front_door.named_by_key: {file}: behind key {key.decode()} stands {name!r}"
+            raise ConfigError([f"{what}, no client's name ([a-z0-9-]{{1,32}})"])

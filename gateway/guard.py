@@ -23,6 +23,7 @@ from gateway.policy import (
     Order,
     Passed,
     first_refusal,
+    intent_of,
     needs,
     order_of,
     refusal,
@@ -179,7 +180,7 @@ def passed(command: Command, at_s: float) -> Passed:
     """Note an order that is let through."""
     return Passed(
         key=command.key,
-        digest=command.digest,
+        intent=intent_of(command),
         lots=command.params["lots"],
         magic_number=command.params.get("magic_number", 0),
         at_s=at_s,

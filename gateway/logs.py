@@ -67,4 +67,3 @@ def configure(settings: Log) -> None:
     root.setLevel(settings.level.upper())
     # nats-py logs a traceback for every refused connection; bus.py says the same in one line.
     logging.getLogger("nats").setLevel(logging.CRITICAL)
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)

@@ -290,6 +290,10 @@ class Metrics:
         ).of()
         self._epoch = self._gauge("epoch", "The term the terminal issued to this gateway.").of()
         self._halted = self._gauge("halted", "1 while an operator has stopped trading.").of()
+        self._policy_reload_failed = self._gauge(
+            "policy_reload_failed",
+            "1 while the policy that was read last cannot be used; the one before it holds.",
+        ).of()
         self._loop_lag = self._histogram(
             "event_loop_lag_seconds",
             "How much too late the event loop woke up, measured twice a second.",
@@ -376,6 +380,10 @@ class Metrics:
             self._queue_depth.of(lane.label).set_function(partial(depth, lane))
         for lane, limit in capacity.items():
             self._queue_capacity.of(lane.label).set(limit)
+
+    def watch_policy(self, has_failed: Callable[[], bool]) -> None:
+        """Read at each scrape, in the rendering thread, whether the last policy was refused."""
+        self._policy_reload_failed.set_function(has_failed)
 
     def retried(self, action: str) -> None:
         """Note that a command is sent once more."""

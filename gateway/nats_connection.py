@@ -1,4 +1,4 @@
-"""nats-py's client with what a login needs, and one that malformed headers do not end.
+"""nats-py's client with what a login needs, and one that no message ends.
 
 * What a server complains of never closes it for good: it connects again, for the secret may be
   another by then. Both nats-py and the servers end a connection whose user was changed.
@@ -7,8 +7,12 @@
   unencrypted, and somebody in between could read the password.
 
 * Headers that are none are left out, as nats-py does where it notices; some end its reading.
+* To the server a subject is any bytes between two spaces. nats-py's reading ended with one that is
+  not UTF-8, and one with a vertical tab was read as two: what stood behind it named another
+  subscription.
 
-Shown with real servers in tests/bus/test_login.py and tests/stack/test_jobs.py.
+Shown with real servers in tests/bus/test_login.py, tests/stack/test_jobs.py and
+tests/stack/test_strange_subjects.py.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ from nats.aio.client import Client
 from nats.aio.client import Srv as Server
 from nats.aio.transport import Transport
 from nats.errors import Error as NatsError
+from nats.protocol import parser
 
 from gateway.nats_login import Login
 
@@ -37,6 +42,11 @@ _DENIAL = re.compile(
     r'permissions violation for (publish|subscription) to "([^"]*)"', re.IGNORECASE
 )
 _REFUSAL = re.compile(r"authorization|authentication", re.IGNORECASE)
+
+_PLAIN = re.compile(rb"[!-~]*")
+_ARGUMENTS = rb"[ \t]+([^ \t\r\n]+)[ \t]+(\d+)[ \t]+(([^ \t\r\n]+)[ \t]+)?"
+parser.MSG_RE = re.compile(rb"\AMSG" + _ARGUMENTS + rb"(\d+)\r\n")
+parser.HMSG_RE = re.compile(rb"\AHMSG" + _ARGUMENTS + rb"(\d+)[ \t]+(\d+)\r\n")
 
 
 CLOSED_WITHIN_S = 1.0
@@ -125,6 +135,12 @@ class Connection(Client):
         if denial_in(complaint) is None:
             await self._process_op_err(complaint)
 
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        """Take a message in, with subjects that are text."""
+        await super()._process_msg(sid, _as_text(subject), _as_text(reply), data, headers)
+
     async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
         """Read a message's headers."""
         try:
@@ -132,3 +148,15 @@ class Connection(Client):
         except (IndexError, ValueError) as exc:
             log.warning("headers_malformed bytes=%d cause=%r", len(headers), exc)
             return None
+
+
+def _as_text(subject: bytes) -> bytes:
+    r"""Write what cannot be printed as `\xff`: a log shows it, and it is nobody's name.
+
+    A byte that is no UTF-8 would end the reading; ESC would give orders to a screen.
+    """
+    if _PLAIN.fullmatch(subject):
+        return subject
+    text = subject.decode("utf-8", "backslashreplace")
+    written = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(written).encode()

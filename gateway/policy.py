@@ -18,6 +18,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
+from gateway.actions import digest_of
 from gateway.core.evidence import TOKEN_LENGTH, token_of
 from gateway.core.messages import Cause, Command, CommandId, Json, Lane, Source
 from gateway.policy_settings import DAYS, MINUTE_S, Limits, Policy, Window, read_window
@@ -26,6 +27,9 @@ from gateway.symbols import Quote
 BUY_TYPES = frozenset({0, 2, 4})
 NOISE = 1e-9
 """What floating-point sums leave, and nobody can have meant: of lots, and of a percentage."""
+
+SAID_BESIDE = frozenset({"comment", "slippage"})
+"""Parameters that an order may be repeated with another value of, and be the same."""
 
 TICKET_ACTIONS = frozenset({"DO_ORDER_MODIFY", "DO_ORDER_CLOSE", "DO_ORDER_DELETE"})
 
@@ -87,13 +91,14 @@ class Passed:
     """An order that was let through.
 
     Attributes:
+        intent: See `intent_of`.
         at_s: When, on the monotonic clock.
         ended_s: When its result was known; None while it is not, or is `unknown`.
         may_have_run: Not proved to have opened nothing.
     """
 
     key: CommandId
-    digest: str
+    intent: str
     lots: float
     magic_number: int
     at_s: float
@@ -362,13 +367,14 @@ def _duplicate(case: Case, window_s: float) -> str | None:
     if not case.is_new:
         return None
     assert case.known.passed is not None
+    intent = intent_of(case.command)
     for one in case.known.passed:
         age_s = case.known.now_s - one.at_s
         if (
             one.may_have_run
             and age_s < window_s
             and one.key.client == case.command.key.client
-            and one.digest == case.command.digest
+            and one.intent == intent
         ):
             return f"the same order was sent {age_s:.1f} s ago as id {one.key.id!r}"
     return None
@@ -432,6 +438,12 @@ RULES = (
 
 def _in_force(limits: Limits) -> list[Rule]:
     return [rule for rule in RULES if getattr(limits, rule.name) not in (None, ())]
+
+
+def intent_of(command: Command) -> str:
+    """Tell orders apart by what they do: a comment does not make another one of the same."""
+    said = {key: value for key, value in command.params.items() if key not in SAID_BESIDE}
+    return digest_of(command.action, said)
 
 
 def order_of(said: Json) -> Order | None:

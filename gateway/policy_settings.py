@@ -109,7 +109,8 @@ class Limits(BaseModel):
         None,
         gt=0,
         le=LONGEST_WINDOW_S,
-        description="The same order of the same client, under another id, is denied for so long.",
+        description="The same order of the same client, under another id (or comment), is denied "
+        "for so long.",
     )
     trading_hours: tuple[Hours, ...] = Field(
         (), description="When orders may be opened, UTC, `mon-fri 07:00-17:30`; empty: always."

@@ -202,13 +202,11 @@ class Screening:
         Raises:
             Unknown: They could not be had.
         """
-        tick = self.newest.get(symbol)
-        if (
-            tick is not None
-            and tick.ask is not None
-            and 0 <= time.time() - tick.time_ms / 1000 < QUOTE_IS_FRESH_S
-        ):
-            return Quote(tick.bid, tick.ask)
+        tick, quote = self.newest.get(symbol), None
+        if tick is not None and 0 <= time.time() - tick.time_ms / 1000 < QUOTE_IS_FRESH_S:
+            quote = read_quote({"bid": tick.bid, "ask": tick.ask})
+        if quote is not None:
+            return quote
         result = await self._ask("GET_SYMBOL_TICK", {"symbol": symbol}, until_s)
         quote = read_quote(result.conclusion.response)
         if quote is None:

@@ -16,34 +16,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 import sys
 import time
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from hashlib import sha256
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-from aiohttp.http import HttpProcessingError
-
-from gateway.errors import ConfigError
+from gateway.http_server import Answer, HttpServer
 from gateway.metrics import Metrics, wants_openmetrics
 
 PAGE = Path(__file__).with_name("status.html")
-
-MAX_CONNECTIONS = 64
-LIFETIME_S = 10.0
-"""One connection carries one request and is cut after this, whatever it is doing."""
-
-STOP_S = 1.0
 SWITCH_INTERVAL_S = 0.0005
-
-log = logging.getLogger(__name__)
-
-Route = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 
 async def watch_loop_lag(record: Callable[[float], None], interval_s: float = 0.5) -> None:
@@ -75,16 +62,15 @@ class StatusServer:
         self._status = status
         self._readiness = readiness
         self._page = PAGE.read_text(encoding="utf-8")
-        self._headers = security_headers(self._page)
         self._renderings: dict[bool, asyncio.Future[tuple[bytes, str]]] = {}
-        self._runner: web.ServerRunner | None = None
-        self._routes: dict[str, Route] = {
+        routes = {
             "/": self._show_page,
             "/healthz": self._show_health,
             "/metrics": self._show_metrics,
             "/readyz": self._show_readiness,
             "/status": self._show_status,
         }
+        self._server = HttpServer(routes, security_headers(self._page))
 
     async def start(self) -> None:
         """Listen.
@@ -97,25 +83,11 @@ class StatusServer:
         # (62 kB, on a slow machine, three runs): 17 to 27 ms rendered on the loop, 7 to 16 in a
         # thread, 5 to 8 with 0.5 ms; 1 to 4 without scrapes. It costs nothing between scrapes.
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        server = _Server(self._answer, access_log=None, logger=log, lingering_time=0)
-        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_S)
-        await self._runner.setup()
-        host, _, port = self.address.rpartition(":")
-        try:
-            await web.TCPSite(self._runner, host.strip("[]"), int(port)).start()
-        except OSError as exc:
-            await self._runner.cleanup()
-            problem = f"http.address: cannot listen on {self.address}: {exc.strerror or exc}"
-            raise ConfigError([problem]) from exc
-        bound_host, bound_port, *_ = self._runner.addresses[0]
-        self.address = f"[{bound_host}]" if ":" in bound_host else bound_host
-        self.address += f":{bound_port}"
+        self.address = await self._server.start(self.address)
 
     async def stop(self) -> None:
-        """Stop listening and cut what is connected; a request in work has a second to end."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        """Stop listening and cut what is connected."""
+        await self._server.stop()
 
     async def render(self, accept: str) -> tuple[bytes, str]:
         """Render the metrics in a thread; who asks for the same format meanwhile shares it.
@@ -135,70 +107,25 @@ class StatusServer:
             self._renderings[key] = rendering
         return await asyncio.shield(rendering)  # one who hangs up takes nothing from the others
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        route = self._routes.get(request.path)
-        if route is None:
-            response = web.Response(status=404, text=f"try one of {' '.join(self._routes)}\n")
-        elif request.method not in ("GET", "HEAD"):
-            response = web.Response(status=405, headers={"Allow": "GET, HEAD"})
-        else:
-            response = await route(request)
-        response.headers.update(self._headers)
-        response.force_close()
-        return response
+    async def _show_metrics(self, accept: str) -> Answer:
+        return Answer(*await self.render(accept))
 
-    async def _show_metrics(self, request: web.BaseRequest) -> web.Response:
-        body, content_type = await self.render(request.headers.get("Accept", ""))
-        return web.Response(body=body, headers={"Content-Type": content_type})
-
-    async def _show_health(self, _: web.BaseRequest) -> web.Response:
+    async def _show_health(self, _: str) -> Answer:
         # Always 200: a stuck loop cannot answer at all, and the probe's timeout says so. A loop
         # that was stuck and turns again is alive; killing it for its past would make an outage
         # out of a pause. The last lag is there to be read.
         return _json({"loop_lag_s": self._metrics.loop_lag_s})
 
-    async def _show_readiness(self, _: web.BaseRequest) -> web.Response:
+    async def _show_readiness(self, _: str) -> Answer:
         reasons = self._readiness()
-        return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+        return _json({"ready": not reasons, "reasons": reasons}, status)
 
-    async def _show_status(self, _: web.BaseRequest) -> web.Response:
+    async def _show_status(self, _: str) -> Answer:
         return _json(self._status())
 
-    async def _show_page(self, _: web.BaseRequest) -> web.Response:
-        return web.Response(text=self._page, content_type="text/html")
-
-
-class _Server(web.Server):
-    """Keeps connections few and short, so that a hundred silent ones never stop a scrape.
-
-    Beyond the limit the oldest has to go, for a scrape is always among the newest. aiohttp
-    itself limits neither their number nor the time that a request's head may take.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._deadlines: dict[web.RequestHandler, asyncio.TimerHandle] = {}
-
-    def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
-        """Note a connection and when to cut it; make room for it."""
-        super().connection_made(handler, transport)
-        loop = asyncio.get_running_loop()
-        self._deadlines[handler] = loop.call_later(LIFETIME_S, transport.abort)
-        if len(self._deadlines) > MAX_CONNECTIONS:
-            self._cut(next(iter(self._deadlines)))
-
-    def connection_lost(
-        self, handler: web.RequestHandler, exc: BaseException | None = None
-    ) -> None:
-        """Forget a connection."""
-        super().connection_lost(handler, exc)
-        if (deadline := self._deadlines.pop(handler, None)) is not None:
-            deadline.cancel()
-
-    def _cut(self, handler: web.RequestHandler) -> None:
-        self._deadlines.pop(handler).cancel()
-        if handler.transport is not None:
-            handler.transport.abort()
+    async def _show_page(self, _: str) -> Answer:
+        return Answer(self._page.encode(), "text/html; charset=utf-8")
 
 
 def security_headers(page: str) -> dict[str, str]:
@@ -229,17 +156,7 @@ def _hash_of(page: str, tag: str) -> str:
     return f"'sha256-{b64encode(sha256(content.encode()).digest()).decode()}'"
 
 
-def _json(value: Any, status: int = 200) -> web.Response:
-    return web.json_response(value, status=status, dumps=_dumps)
-
-
-def _dumps(value: Any) -> str:
-    return json.dumps(value, default=str)
-
-
-def _is_ours(record: logging.LogRecord) -> bool:
-    """Tell our errors from strangers' malformed requests: those are answered 400, not logged."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
-
-
-log.addFilter(_is_ours)
+def _json(value: Any, status: HTTPStatus = HTTPStatus.OK) -> Answer:
+    return Answer(
+        json.dumps(value, default=str).encode(), "application/json; charset=utf-8", status
+    )

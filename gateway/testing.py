@@ -16,7 +16,7 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Self
 
 from gateway import replies
@@ -38,7 +38,7 @@ from gateway.core.messages import (
     Source,
     Verdict,
 )
-from gateway.envelope import result_body
+from gateway.envelope import cause_body, result_body
 from gateway.errors import InvalidCommand
 from gateway.nats_connection import Connection
 from gateway.sim.bars import BarStore
@@ -88,6 +88,7 @@ class FakeMt4Client(Mt4Client):
         self._followers: list[tuple[list[str], deque[tuple[str, dict[str, Json]]]]] = []
         self._seqs: dict[str, int] = {}
         self._halted: str | None = None
+        self._gaps = 0
         self._news = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -113,6 +114,11 @@ class FakeMt4Client(Mt4Client):
     def lose_tick(self, symbol: str) -> None:
         """Let a tick be missed: the next one shows a gap."""
         self._seqs[symbol] = self._seqs.get(symbol, 0) + 1
+
+    def lose_connection(self) -> None:
+        """Let NATS be away for a moment: what was told then would be lost."""
+        self._gaps += 1
+        self._news.set()
 
     def tell(self, kind: str, body: dict[str, Json]) -> None:
         """Publish an event."""
@@ -152,7 +158,21 @@ class FakeMt4Client(Mt4Client):
                 state = "finished" if known else "not_known"
                 return {"state": state, "result": known[1] if known else None}
         body = self._execute(Effect.QUERY if kind == "query" else Effect.TRADE, rest[-1], params)
-        return {"stream": "fake", "seq": len(self._results)} if kind == "job" else body
+        if kind != "job":
+            return body
+        self._tell_denial(body)
+        return {"stream": "fake", "seq": len(self._results)}
+
+    def _tell_denial(self, body: dict[str, Json]) -> None:
+        """Tell a job's refusal to who waits for it; while halted it would wait, and then expire."""
+        if body["outcome"] != Outcome.DENIED:
+            return
+        if body["error"]["name"] == "HALTED":
+            body = body | {"outcome": str(Outcome.EXPIRED)}
+            body["error"] = cause_body(Cause(Source.GATEWAY, 408, "EXPIRED", "trading was halted"))
+        for told, denials in self._told.get(body["id"], ()):
+            if denials and not told.done():
+                told.set_result(CommandResult.read(body))
 
     def _control(self, verb: str, params: dict[str, Json]) -> dict[str, Json]:
         if verb == "halt":
@@ -218,13 +238,19 @@ class FakeMt4Client(Mt4Client):
         self._news.set()
 
     async def _follow(
-        self, subjects: list[str], most_waiting: int | None = None
+        self,
+        subjects: list[str],
+        most_waiting: int | None = None,
+        on_gap: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[tuple[str, dict[str, Json]], None]:
         waiting: deque[tuple[str, dict[str, Json]]] = deque(maxlen=most_waiting)
         follower = subjects, waiting
         self._followers.append(follower)
+        gaps = self._gaps
         try:
             while True:
+                if gaps != (gaps := self._gaps):
+                    on_gap()
                 while waiting:
                     yield waiting.popleft()
                 if self._closing:

@@ -61,13 +61,14 @@ class Ticks:
     def receive(self, messages: list[tuple[bytes, bytes]]) -> None:
         """Take in one batch from the terminal's publishing socket."""
         started_s = time.perf_counter()
-        batch = []
+        batch, is_packed = [], self._encoding == "msgpack"
         for topic, payload in messages:
             try:
                 if topic.startswith(TICK_TOPIC):
                     tick = decode_tick(payload)
                     self._count(tick)
-                    batch.append((tick.symbol, self._body(tick, payload)))
+                    body = payload if is_packed else encode_tick(tick, self._encoding)
+                    batch.append((tick.symbol, body))
                 else:
                     self._heard(topic.decode(), _decode_map(payload))
             except (RemoteProtocolError, UnicodeDecodeError) as exc:
@@ -111,9 +112,6 @@ class Ticks:
         if before is not None and tick.seq > before.seq + 1:
             counts.missed += tick.seq - before.seq - 1
         self.newest[symbol] = tick
-
-    def _body(self, tick: Tick, packed: bytes) -> bytes:
-        return packed if self._encoding == "msgpack" else encode_tick(tick, self._encoding)
 
     def _forward(self, batch: list[tuple[str, bytes]]) -> None:
         """Hand a batch to the bus, or keep the newest of each symbol until it takes it."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +35,7 @@ from gateway.client.errors import (
 )
 from gateway.client.memory import Memory
 from gateway.client.messages import CommandResult, TickMessage
-from gateway.config import without_secret
+from gateway.config import problem_in, without_secret
 from gateway.core.messages import Json, Outcome
 from gateway.envelope import (
     CONTENT_TYPE_HEADER,
@@ -59,7 +59,7 @@ ANSWER_MARGIN_S = 1.0
 MOST_TICKS_WAITING = 1_000
 """Ticks that wait for a slow reader; then it is given only the newest of each symbol."""
 
-READ_AT_ONCE = 16
+READ_AT_ONCE = 4
 """Bodies read before others get a turn: a reader that never waits would stop the connection."""
 
 ASK_EVERY_S = 0.5
@@ -68,7 +68,13 @@ ASK_EVERY_S = 0.5
 WHOLE = ": a wildcard wider than what is allowed is refused whole, so name what you need"
 ID_CONFLICT = 409
 
+OnGap = Callable[[], None]
+
 _NOT_SENT = (OutboundBufferLimitError, ConnectionClosedError, ConnectionReconnectingError)
+
+
+def _nobody_minds() -> None:
+    """Pass over a gap."""
 
 
 class Mt4Client:
@@ -118,6 +124,9 @@ class Mt4Client:
             NotPermitted: Answers could not be heard: this user has another inbox.
             ValueError: The file to remember in holds something else.
         """
+        addresses = [servers] if isinstance(servers, str) else servers
+        if (problem := problem_in(addresses)) is not None:
+            raise NotConnected(problem)
         last_error: list[Exception] = []
         connection = Connection(login)
         made = cls(connection, Subjects(prefix, terminal), client)
@@ -129,6 +138,12 @@ class Mt4Client:
             if made._denials.note(exc):
                 await made._wake()
 
+        async def back() -> None:
+            """Have those who follow something told that they may have missed some of it."""
+            await made._wake()
+            if (also := options.get("reconnected_cb")) is not None:
+                await also()
+
         defaults: dict[str, Any] = {
             "name": f"mt4 client {client}",
             "error_cb": note,
@@ -137,16 +152,16 @@ class Mt4Client:
             "reconnect_time_wait": 0.2,
             "ping_interval": 5,
         }
+        ours = {"reconnected_cb": back, "pending_size": 0}
         try:
             if login is not None:
                 login.check()
             # nats-py's first connect, too, would try for ever.
             async with asyncio.timeout(connect_timeout_s):
-                await connection.connect(servers, **(defaults | options | {"pending_size": 0}))
+                await connection.connect(servers, **(defaults | options | ours))
         except (NatsError, OSError, TimeoutError) as exc:
             await connection.close()
             cause = last_error[0] if last_error else exc
-            addresses = [servers] if isinstance(servers, str) else servers
             where = ", ".join(without_secret(address) for address in addresses)
             if is_refusal(cause):
                 who = f" as {login}" if login is not None else ""
@@ -346,7 +361,7 @@ class Mt4Client:
         """
         try:
             return await self._request_until_heard(subject, body, timeout_s)
-        except NobodyListens as exc:
+        except (NobodyListens, NotConnected, NotPermitted) as exc:  # of the question alone
             raise NoAnswer(body["id"], f"{exc}: nobody says whose result the id has") from exc
 
     @asynccontextmanager
@@ -528,7 +543,7 @@ class Mt4Client:
                 return told.result()
             try:
                 known = await self.outcome_of(lost.id)
-            except (NoAnswer, NotConnected):
+            except (NoAnswer, NotConnected, NotPermitted):  # of the question, not of the trade
                 known = "no gateway answered"
             if isinstance(known, CommandResult):
                 return known
@@ -584,25 +599,43 @@ class Mt4Client:
             last_seq[tick.symbol] = tick.seq
             yield tick
 
-    async def results(self, client: str | None = None) -> AsyncGenerator[CommandResult, None]:
-        """Follow the results of trades: of this client, or of another (`*` for all)."""
+    async def results(
+        self, client: str | None = None, *, on_gap: OnGap = _nobody_minds
+    ) -> AsyncGenerator[CommandResult, None]:
+        """Follow the results of trades: of this client, or of another (`*` for all).
+
+        Args:
+            client: Whose; this one's by default.
+            on_gap: Called when NATS is back after it was away: what was told meanwhile is lost.
+        """
         subject = self._subjects.result(client or self.client, "*")
-        async for _, body in self._follow([subject]):
+        async for _, body in self._follow([subject], on_gap=on_gap):
             yield CommandResult.read(body)
 
-    async def events(self, kind: str = "*") -> AsyncGenerator[dict[str, Json], None]:
-        """Follow the events of one kind, or of all: each body, with its `kind` in front."""
-        async for subject, body in self._follow([self._subjects.event(kind)]):
+    async def events(
+        self, kind: str = "*", *, on_gap: OnGap = _nobody_minds
+    ) -> AsyncGenerator[dict[str, Json], None]:
+        """Follow the events of one kind, or of all: each body, with its `kind` in front.
+
+        Args:
+            kind: Which.
+            on_gap: Called when NATS is back after it was away: what was told meanwhile is lost.
+        """
+        async for subject, body in self._follow([self._subjects.event(kind)], on_gap=on_gap):
             yield {"kind": subject.rpartition(".")[2]} | body
 
     async def _follow(
-        self, subjects: list[str], most_waiting: int | None = None
+        self,
+        subjects: list[str],
+        most_waiting: int | None = None,
+        on_gap: OnGap = _nobody_minds,
     ) -> AsyncIterator[tuple[str, dict[str, Json]]]:
         """Yield every body published on the subjects, with its subject, in the order of arrival.
 
         Args:
             subjects: What to subscribe to.
             most_waiting: Beyond it only the newest body of each subject is kept.
+            on_gap: Called between two bodies when the connection was lost and is back.
 
         Raises:
             NotConnected: There is no connection, or it was closed for good.
@@ -623,11 +656,14 @@ class Mt4Client:
                 subscriptions.append(await self._connection.subscribe(subject, cb=note))
             await asyncio.sleep(0)  # else the flush overtakes the subscription
             await self._connection.flush()
+            connections = self._connection.stats["reconnects"]
             while not self._connection.is_closed:
                 for subject in subjects:
                     self._denials.check(subject, WHOLE if "*" in subject else "")
                 await there.wait()
                 there.clear()
+                if connections != (connections := self._connection.stats["reconnects"]):
+                    on_gap()
                 read = 0
                 while (msg := arrived.take()) is not None:
                     body = decode_published(msg.data, _encoding(msg.data, msg.headers))
@@ -639,7 +675,7 @@ class Mt4Client:
             raise NotConnected(f"cannot follow {', '.join(subjects)}: {exc!r}") from exc
         finally:
             self._waiting.discard(there)
-            if self._connection.is_connected:
+            with suppress(NatsError):  # closed
                 for subscription in subscriptions:
                     await subscription.unsubscribe()
         if not self._closing:

@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.core.messages import Json
+
+log = logging.getLogger(__name__)
 
 
 class Memory:
@@ -47,9 +50,17 @@ class Memory:
         await asyncio.to_thread(self._write, {"begun": id_, **entry})
 
     async def end(self, id_: str) -> None:
-        """Write down that its result is known, or that it never left."""
-        if self.open.pop(id_, None) is not None:
+        """Write down that its result is known, or that it never left.
+
+        Where that cannot be written its caller learns the result all the same, and `recover` of
+        the next life will ask once more.
+        """
+        if self.open.pop(id_, None) is None:
+            return
+        try:
             await asyncio.to_thread(self._write, {"ended": id_})
+        except (OSError, ValueError) as exc:  # a disk that is full; a file that is closed
+            log.warning("trade_not_forgotten id=%s cause=%r", id_, exc)
 
     def _write(self, line: Mapping[str, Json]) -> None:
         self._lines.write(json.dumps(line) + "\n")

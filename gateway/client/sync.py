@@ -14,14 +14,19 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gateway.client.client import Mt4Client
+from gateway.client.errors import NotConnected
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.core.messages import Json
 
 T = TypeVar("T")
+
+END_S = 0.5
+"""How long a call in another thread may take to end by itself when the client is closed."""
 
 
 class Mt4:
@@ -31,6 +36,8 @@ class Mt4:
         self._loop = loop
         self._thread = thread
         self._client: Mt4Client | None = None
+        self._scheduling = threading.Lock()
+        self._is_closed = False
 
     @classmethod
     def connect(cls, servers: str | list[str] = "nats://127.0.0.1:4222", **options: Any) -> Self:
@@ -52,14 +59,27 @@ class Mt4:
         return made
 
     def close(self) -> None:
-        """Disconnect, and end the thread."""
-        if self._loop.is_closed():
-            return
-        if self._client is not None:
-            self._run(self._client.close())
+        """Disconnect, and end the thread; whoever waits for something in another one ends, too."""
+        with self._scheduling:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
+        ending.result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    async def _end(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:  # who follows something comes to its end; who waits for an answer may not
+            _, waiting = await asyncio.wait(others, timeout=END_S)
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        await self._loop.shutdown_asyncgens()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -81,7 +101,11 @@ class Mt4:
         return self._client
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._scheduling:
+            if self._is_closed:
+                work.close()
+                raise NotConnected("this client was closed")
+            waiting = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return waiting.result()
         except BaseException:
@@ -148,13 +172,13 @@ class Mt4:
         """Follow ticks; a gap shows in `missed`."""
         return self._follow(self.client.ticks(*symbols))
 
-    def results(self, client: str | None = None) -> Iterator[CommandResult]:
-        """Follow the results of trades."""
-        return self._follow(self.client.results(client))
+    def results(self, client: str | None = None, **how: Any) -> Iterator[CommandResult]:
+        """Follow the results of trades; `on_gap` is called in this client's own thread."""
+        return self._follow(self.client.results(client, **how))
 
-    def events(self, kind: str = "*") -> Iterator[dict[str, Json]]:
-        """Follow events."""
-        return self._follow(self.client.events(kind))
+    def events(self, kind: str = "*", **how: Any) -> Iterator[dict[str, Json]]:
+        """Follow events; `on_gap` is called in this client's own thread."""
+        return self._follow(self.client.events(kind, **how))
 
     def _follow(self, stream: AsyncGenerator[T, None]) -> Iterator[T]:
         async def following() -> T:
@@ -168,5 +192,5 @@ class Mt4:
                     return
                 yield item
         finally:
-            if not self._loop.is_closed():
+            with suppress(NotConnected):  # closed, and the stream with it
                 self._run(stream.aclose())

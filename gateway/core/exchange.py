@@ -39,7 +39,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from gateway.core.messages import (
@@ -206,8 +206,12 @@ class Exchange(ABC):
         self.attempts += 1
         return Send(
             self._request(Purpose.COMMAND, self.command.action, self.command.params),
-            self.rules.reply_timeout_s + self.command.work_allowance_s,
+            self._patience_s(now_s),
         )
+
+    def _patience_s(self, now_s: float) -> float:
+        """Say how long a reply is waited for."""
+        return self.rules.reply_timeout_s + self.command.work_allowance_s
 
     def _request(self, purpose: Purpose, action: str, params: Mapping[str, Json]) -> Request:
         return Request(purpose, action, params, self.attempts, self.command, self.dialect)
@@ -276,12 +280,9 @@ class ReadExchange(Exchange):
             case Started() | Woke() | Cleared():
                 return self._send(now_s)
 
-    def _send(self, now_s: float) -> Step:
-        """Send, and wait for the reply until the deadline at most: the caller is gone then."""
-        step = super()._send(now_s)
-        if not isinstance(step, Send):
-            return step
-        return replace(step, timeout_s=min(step.timeout_s, self.command.deadline_s - now_s))
+    def _patience_s(self, now_s: float) -> float:
+        """Until the deadline at most: the caller is gone then."""
+        return min(super()._patience_s(now_s), self.command.deadline_s - now_s)
 
     def _replied(self, reply: Reply, now_s: float) -> Step:
         match reply.verdict:

@@ -258,7 +258,7 @@ class Wish:
         deadline_at_s: UTC; None when the client gave none.
         problem: What made it unreadable; it is then answered with that and nothing else.
         trace: `traceparent` of W3C Trace Context.
-        via: Which way it came: `query`, `trade` or `job`.
+        via: Which way it came: `trade`, `job` or `front_door`.
     """
 
     action: str

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import stat
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,13 @@ class Curve:
             log.warning("curve_key_refused domain=%s key=%s", domain, key.decode("ascii"))
         return is_known
 
+    def name_of(self, key: bytes) -> str:
+        """Return what follows a client's key on its line; "" where nothing does."""
+        try:
+            return names_in(self.client_keys).get(key, "") if self.client_keys else ""
+        except ConfigError:  # it was there a moment ago
+            return ""
+
 
 def curve_of(settings: Terminal) -> Curve | None:
     """Take the keys from a configuration and check them; None where nothing is encrypted.
@@ -105,11 +113,23 @@ def curve_of(settings: Terminal) -> Curve | None:
     return curve
 
 
+class _Authenticator(ThreadAuthenticator):
+    """Calls each connection as its key is called in the file; libzmq says so of every message."""
+
+    def __init__(self, context: zmq.Context[Any], curve: Curve) -> None:
+        self._curve = curve
+        super().__init__(context, log=_QUIET)
+
+    def curve_user_id(self, client_public_key: bytes) -> str:
+        """Name the connection whose key has just been let in."""
+        return self._curve.name_of(z85.encode(client_public_key))
+
+
 class Guard:
     """Answers libzmq whether a key may connect, for the sockets of one context."""
 
     def __init__(self, context: zmq.Context[Any], curve: Curve) -> None:
-        self._authenticator = ThreadAuthenticator(context, log=_QUIET)
+        self._authenticator = _Authenticator(context, curve)
         self._authenticator.start()
         self._authenticator.configure_curve_callback(domain=DOMAIN, credentials_provider=curve)
 
@@ -128,10 +148,19 @@ def keys_in(file: Path) -> list[bytes]:
     Raises:
         ConfigError: There are none, or a line is no key.
     """
-    lines = [line.split()[0] for line in _text(file).splitlines() if line.strip()]
+    return list(names_in(file))
+
+
+def names_in(file: Path) -> dict[bytes, str]:
+    """Read public keys, each with what follows it on its line.
+
+    Raises:
+        ConfigError: There are none, or a line is no key.
+    """
+    lines = [line.split(maxsplit=1) for line in _text(file).splitlines() if line.strip()]
     if not lines:
         raise ConfigError([f"{file}: no key is in it"])
-    return [_key(file, line) for line in lines]
+    return {_key(file, key): "".join(name).strip() for key, *name in lines}
 
 
 def _secret(file: Path) -> bytes:
@@ -167,6 +196,6 @@ def _key(file: Path, text: str) -> bytes:
         z85.decode(text)
         if len(text) == KEY_LENGTH:
             return text.encode("ascii")
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, struct.error):  # the last: five characters that are too large
         pass
     raise ConfigError([f"{file}: {len(text)} characters that are no key: {KEY_LENGTH} of Z85 are"])

@@ -306,6 +306,9 @@ class Line:
         if action == "GET_SYMBOL_TICK" and isinstance(reply.response, dict):
             symbol = str(received.request.params.get("symbol"))
             self._read_broker_clock(symbol, reply.response.get("time"), received.took_s)
+        is_existing_server = self.session.dialect is Dialect.METATRADER4_SERVER
+        if action == "GET_ACCOUNT_INFO" and is_existing_server and isinstance(reply.response, dict):
+            self.session.set_account(reply.response)
         if was_greeted and self.session.greeting is None:
             log.warning("terminal_session_changed action=%s", action)
             self._metrics.channel_reset("restart")
@@ -383,7 +386,9 @@ class Line:
         configured = None if wanted == "auto" else Dialect(wanted)
         if configured == Dialect.METATRADER4_SERVER:
             reply = await self._ask(Purpose.PROBE, "GET_ACCOUNT_INFO", {})
-            greeting = Greeting(Dialect.METATRADER4_SERVER) if reply else None
+            said = reply.response if reply else None
+            account = said if isinstance(said, dict) else None
+            greeting = Greeting(Dialect.METATRADER4_SERVER, account=account) if reply else None
         else:
             params: dict[str, Json] = {"claim": claim, "gateway": "mt4-gateway"}
             if claim:
@@ -462,8 +467,6 @@ class Line:
             self._free_soon()
         elif isinstance(reply.response, dict):
             self.permissions(reply.response)
-            if self.session.dialect is Dialect.METATRADER4_SERVER:
-                self.session.set_account(reply.response)
 
     def _sign_of_life(self) -> tuple[str, dict[str, Json]]:
         bridge = self.session.dialect is Dialect.BRIDGE

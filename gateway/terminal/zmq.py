@@ -27,6 +27,9 @@ POLLIN = int(zmq.POLLIN)  # as an enumeration it costs a microsecond at each use
 DRAIN_BATCH = 256
 """Messages read at one wake-up before others get their turn: about half a millisecond."""
 
+MAP = b"\x80"
+"""No map of msgpack begins with less, and no topic of ours with as much."""
+
 HANDSHAKE_WITHIN_MS = 2000
 """Who says nothing for so long is put out."""
 
@@ -107,9 +110,13 @@ class ZmqWire:
             self._socket.send_multipart([correlation, b"", body], zmq.NOBLOCK)
         except zmq.Again:
             return False
-        if int(self._socket.getsockopt(zmq.EVENTS)) & POLLIN:
+        if self._has_frames():
             self._loop.call_soon(self._drain)
         return True
+
+    def _has_frames(self) -> bool:
+        """Tell whether there is something to read; the descriptor signals anew if there is not."""
+        return self._socket is not None and bool(int(self._socket.getsockopt(zmq.EVENTS)) & POLLIN)
 
     def reconnect(self) -> None:
         """Drop the connection and make a new one. Reports the lost link."""
@@ -164,12 +171,9 @@ class ZmqWire:
 
     def _drain(self) -> None:
         for _ in range(DRAIN_BATCH):
-            if self._socket is None:
+            if self._socket is None or not self._has_frames():
                 return
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
+            frames = self._socket.recv_multipart(zmq.NOBLOCK)
             if len(frames) == ENVELOPE_FRAMES and frames[1] == b"":
                 self._on_frame(frames[0], frames[2])
             else:
@@ -282,18 +286,20 @@ class ZmqFeed:
     def _drain(self) -> None:
         """Read one batch.
 
-        A message of ours is a topic and a payload. Asking each frame whether more follow would
-        cost more than all the rest, so only the first is asked: one that is alone is a stranger's,
-        or what was left of a longer message, and is passed over.
+        A message of ours is a topic and a map. Asking ZeroMQ at each frame whether more follow
+        would cost more than all the rest, so it is asked only where a map is missing: a frame that
+        is alone, or one too many, is no message of ours and is passed over.
         """
         if self._socket is None:
             return
         receive, batch = self._socket.recv, []
         try:
             for _ in range(DRAIN_BATCH):
-                topic = receive(zmq.NOBLOCK, copy=False)
-                if topic.more:
-                    batch.append((topic.bytes, receive(zmq.NOBLOCK)))
+                topic, payload = receive(zmq.NOBLOCK), receive(zmq.NOBLOCK)
+                while payload[:1] < MAP and self._socket.getsockopt(zmq.RCVMORE):
+                    topic, payload = payload, receive(zmq.NOBLOCK)
+                if payload[:1] >= MAP:
+                    batch.append((topic, payload))
         except zmq.Again:
             pass
         else:

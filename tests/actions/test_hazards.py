@@ -14,7 +14,7 @@ import pytest
 from gateway.client import Outcome
 from gateway.sim.orders import OrderType
 from tests.support.nats_server import NatsServer
-from tests.support.stack import EXISTING_SERVER, Stack
+from tests.support.stack import EXISTING_SERVER, Stack, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -153,6 +153,7 @@ async def test_order_is_not_queued_for_an_absent_terminal(nats_server: NatsServe
     async with Stack(nats_server.url, EXISTING_SERVER) as stack:
         await stack.buy()
         await stack.terminal.kill()
+        await eventually(lambda: not stack.app.line.is_linked)  # else it may be under way to it
         result = await stack.buy(timeout_s=0.6)
         await stack.terminal.start()
         async with asyncio.timeout(10):

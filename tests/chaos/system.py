@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
-import aiohttp
 from nats.errors import Error as NatsError
 
 from gateway.client import Mt4Client, NoAnswer, NotConnected
@@ -59,14 +60,14 @@ class Gateway:
 
     async def role(self) -> str:
         """Ask it; empty when it does not say."""
-        timeout = aiohttp.ClientTimeout(total=0.3)
+
+        def ask() -> str:
+            with urlopen(f"http://127.0.0.1:{self.http_port}/status", timeout=0.3) as reply:
+                return str(json.load(reply)["role"])
+
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.get(f"http://127.0.0.1:{self.http_port}/status") as response,
-            ):
-                return str((await response.json())["role"])
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, KeyError):
+            return await asyncio.to_thread(ask)
+        except (HTTPException, OSError, ValueError, KeyError):
             return ""
 
 

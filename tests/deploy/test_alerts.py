@@ -105,6 +105,11 @@ CASES: dict[str, tuple[list[dict[str, str]], list[dict[str, str]], int]] = {
         10,
     ),
     "Mt4GatewayHalted": ([series("halted", "1x60")], [series("halted", "1x20 0x40")], 45),
+    "Mt4GatewayPolicyNotReloaded": (
+        [series("policy_reload_failed", "0 1x20")],
+        [series("policy_reload_failed", "0 1x3 0x20")],
+        9,
+    ),
     "Mt4GatewayRestarting": (
         [series("process_start_time_seconds", "1 1 2 2 3 3 4 4 4"), BUILD],
         [series("process_start_time_seconds", "1 1 2 2 3 3 3 3 3"), BUILD],

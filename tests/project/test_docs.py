@@ -53,6 +53,7 @@ METRICS = {
     "active_transitions_total": (),
     "epoch": (),
     "halted": (),
+    "policy_reload_failed": (),
     "event_loop_lag_seconds": (),
 }
 

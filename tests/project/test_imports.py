@@ -58,7 +58,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.jobs": FOUNDATION | BODIES | {"gateway.metrics", "gateway.journal"},
     "gateway.calls": frozenset({"gateway.core"}),
     "gateway.metrics": FOUNDATION,
-    "gateway.status": FOUNDATION | {"gateway.metrics"},
+    "gateway.http_server": frozenset({"gateway.errors"}),
+    "gateway.status": FOUNDATION | {"gateway.http_server", "gateway.metrics"},
     "gateway.terminal": FOUNDATION | {"gateway.metrics"},
     "gateway.client": FOUNDATION | BODIES | LOGIN,
     "gateway.audit": FOUNDATION | BODIES,
@@ -106,8 +107,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
 
 # The only files that may import a library (patterns; `*` includes sub-folders).
 LIBRARY_HOMES: dict[str, tuple[str, ...]] = {
-    "aiohttp": ("gateway/status.py",),
     "argcomplete": ("gateway/completion.py",),
+    "h11": ("gateway/http_server.py",),
     "msgspec": ("gateway/tick.py",),
     "nacl": ("gateway/nats_login.py",),
     "nats": (

@@ -17,8 +17,17 @@ import nats
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.errors import ConnectionReconnectingError
 
-from gateway.client import ClientError, CommandResult, Mt4Client, NoAnswer, NotConnected, Outcome
+from gateway.client import (
+    ClientError,
+    CommandResult,
+    Mt4Client,
+    NoAnswer,
+    NotConnected,
+    NotPermitted,
+    Outcome,
+)
 from gateway.client import client as client_module
 from gateway.envelope import Encoding, encode
 from tests.support.nats_server import NatsServer
@@ -248,6 +257,32 @@ async def test_result_that_an_id_of_the_callers_has_is_that_wishs_own(
         assert 1 == len(stack.terminal.truth.executions("tester/twice"))
 
 
+@pytest.mark.parametrize(
+    "lost", [ConnectionReconnectingError(), NotPermitted("publish on", "mt4.played.trade.me.X")]
+)
+async def test_trade_that_left_is_never_said_not_to_have_left(
+    client: Mt4Client, bus: Bus, lost: Exception
+) -> None:
+    """Its result is told, and whose it is cannot be asked any more: the caller may ask later."""
+    request = client.connection.request
+
+    async def once(*args: Any, **options: Any) -> Msg:
+        if bus.asked:
+            raise lost
+        return await request(*args, **options)
+
+    async def tell_another(msg: Msg) -> None:
+        await bus.take(msg)
+        await bus.publish("result.me.mine", result_of("mine"))
+
+    client.connection.request = once  # type: ignore[method-assign]
+    await bus.serve("trade.me.DO_ORDER_SEND", tell_another)
+    with pytest.raises(NoAnswer, match="nobody says whose result the id has") as caught:
+        await client.order_send("EURUSD", "BUY", 0.1, id_="mine", timeout_s=5.0)
+
+    assert "mine" == caught.value.id
+
+
 async def test_refusal_of_another_wish_is_not_taken_for_the_answer(
     nats_server: NatsServer,
 ) -> None:
@@ -472,6 +507,39 @@ async def test_stream_goes_on_after_nats_was_away(own_nats_server: NatsServer) -
             assert 6 == following.seen[-1].missed
 
 
+@pytest.mark.parametrize("stream", ["results", "events"])
+async def test_gap_in_what_has_no_numbers_is_told_at_once(
+    own_nats_server: NatsServer, stream: str
+) -> None:
+    """A strategy looks for itself then; nobody has to tell something first."""
+    gaps: list[str] = []
+    also: list[str] = []
+
+    async def back() -> None:
+        also.append("told as well")
+
+    async with (
+        await Mt4Client.connect(
+            own_nats_server.url, terminal="played", reconnected_cb=back
+        ) as client,
+        await Mt4Client.connect(own_nats_server.url) as publisher,
+    ):
+        bus = Bus(publisher.connection)
+        subject, body = {
+            "results": ("result.me.1", result_of("1")),
+            "events": ("event.order", {"event": "opened"}),
+        }[stream]
+        following = getattr(client, stream)(on_gap=lambda: gaps.append("now"))
+        async with followed(following, partial(bus.publish, subject, body)):
+            before = list(gaps)
+            own_nats_server.restart()
+            await eventually(lambda: gaps)
+
+            assert [] == before
+            assert ["now"] == gaps
+            assert ["told as well"] == also
+
+
 async def test_closing_ends_an_iteration_that_waits(client: Mt4Client, bus: Bus) -> None:
     """A loop over ticks must not hang for ever when the program closes its client."""
     publish = partial(bus.publish, "tick.EURUSD", tick_of("EURUSD", 1))
@@ -503,6 +571,21 @@ async def test_leaving_a_loop_unsubscribes(client: Mt4Client, bus: Bus) -> None:
     await client.connection.flush()
 
     assert before == client.connection.stats["in_msgs"]
+
+
+async def test_leaving_a_loop_while_nats_is_away_unsubscribes(own_nats_server: NatsServer) -> None:
+    """What nobody reads any more is not followed again when NATS is back."""
+    async with await Mt4Client.connect(own_nats_server.url, terminal="played") as client:
+        ticks = client.ticks()
+        first = asyncio.ensure_future(anext(ticks))
+        await eventually(lambda: client.connection._subs)
+        own_nats_server.stop()
+        await eventually(lambda: not client.connection.is_connected)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await ticks.aclose()
+
+        assert not client.connection._subs
 
 
 async def test_slow_reader_is_given_the_newest_of_each_symbol(

@@ -50,6 +50,37 @@ async def test_order_opens_once_and_its_result_is_published(nats_server: NatsSer
         assert 1 == len(stack.terminal.truth.executions("tester/order-1"))
 
 
+async def test_client_that_is_called_as_the_gateway_trades_like_any(
+    nats_server: NatsServer,
+) -> None:
+    """Its trades are shown, and their results have the shape that all have."""
+    async with Stack(nats_server.url, client_options={"client": "gateway"}) as stack:
+        bought = await stack.buy(id_="keeper")
+        closed = await stack.client.order_close(bought.response["ticket"])
+        shown = [one["action"] for one in stack.app.describe()["last_commands"]]
+
+        assert bought.response["ticket"] == closed.response["ticket"]
+        assert ["DO_ORDER_CLOSE", "DO_ORDER_SEND"] == shown
+
+
+async def test_same_id_is_answered_while_the_audit_is_written(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks again between the result and its record is not left without an answer."""
+    async with Stack(nats_server.url) as stack:
+        going_on, audit = asyncio.Event(), stack.app.commands._audit
+
+        async def wait(*_: object) -> None:
+            await going_on.wait()
+
+        monkeypatch.setattr(audit, "finished", wait)
+        first = await stack.buy(id_="again")
+        second = await stack.buy(id_="again", timeout_s=1.0)
+        going_on.set()
+
+        assert first.body == second.body
+
+
 async def test_lost_reply_is_resolved_and_not_sent_again(nats_server: NatsServer) -> None:
     """The ledger answers what the lost reply would have said."""
     async with Stack(nats_server.url) as stack:
@@ -122,6 +153,28 @@ async def test_trade_without_a_deadline_is_denied(nats_server: NatsServer) -> No
         assert "400" == (reply.headers or {})["Nats-Service-Error-Code"]
         assert "deadline" in json.loads(reply.data)["error"]["message"]
         assert not stack.terminal.broker.orders
+
+
+@pytest.mark.parametrize(
+    "far", ["0001-01-01T00:00:00+23:59", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:59"]
+)
+async def test_deadline_that_nobody_can_write_is_refused(nats_server: NatsServer, far: str) -> None:
+    """Neither a trade nor a job with one ends the gateway, or is left without its refusal."""
+    async with Stack(nats_server.url) as stack:
+        client = stack.client
+        body = {"symbol": "EURUSD", "order_type": 0, "lots": 0.1, "deadline": far}
+        subject = client.subjects.trade(client.client, "DO_ORDER_SEND")
+        job = client.subjects.job(client.client, "DO_ORDER_SEND")
+        published = aiter(client.results())
+        told = asyncio.ensure_future(anext(published))
+        await asyncio.sleep(0)
+        await client.connection.jetstream().publish(job, json.dumps(body | {"id": "far"}).encode())
+        reply = await client.connection.request(subject, json.dumps(body).encode(), timeout=5)
+        refusals = [json.loads(reply.data)["error"], (await asyncio.wait_for(told, 5)).error]
+
+        assert all(error["code"] == 400 and far in error["message"] for error in refusals)
+        assert (await stack.buy()).succeeded
+        assert not stack.running.done()
 
 
 async def test_trade_past_its_deadline_is_expired_and_not_sent(nats_server: NatsServer) -> None:

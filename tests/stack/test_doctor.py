@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from gateway.config import Config
 from gateway.doctor import Finding, examine
 from tests.support.nats_server import NatsServer
 from tests.support.net import free_port
-from tests.support.stack import EXISTING_SERVER, Stack
+from tests.support.stack import EXISTING_SERVER, Stack, eventually
 
 
 async def findings(config: Config) -> list[Finding]:
@@ -23,6 +25,20 @@ async def test_healthy_stack_has_no_failure(nats_server: NatsServer) -> None:
         assert {"ok"} == {finding.level for finding in found}
         assert any("a gateway runs: active" in finding.what for finding in found)
         assert order.succeeded
+
+
+@pytest.mark.parametrize("dialect", ["auto", "metatrader4-server"])
+async def test_account_is_known_of_a_server_that_is_never_idle(
+    nats_server: NatsServer, dialect: str
+) -> None:
+    """Whoever asks for it: the status says it, though no idle terminal was ever probed."""
+    terminal = {"dialect": dialect, "probe_interval_s": 60.0, "event_interval_s": 0.05}
+    async with Stack(nats_server.url, EXISTING_SERVER, terminal=terminal) as stack:
+        await eventually(lambda: stack.app.describe()["terminal"]["account"])
+        account = stack.app.describe()["terminal"]["account"]
+
+        assert stack.terminal.broker.terms.login == account["login"]
+        assert account["server"]
 
 
 async def test_existing_server_is_named_with_its_limits(nats_server: NatsServer) -> None:

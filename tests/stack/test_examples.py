@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from nats.aio.msg import Msg
 
 from examples import after_a_crash, breakout, notebook
-from gateway.client import Mt4, Mt4Client, NobodyListens, NotConnected, NotStored
+from gateway.client import Mt4, Mt4Client, NoAnswer, NobodyListens, NotConnected, NotStored
 from gateway.client.memory import Memory
 from tests.support.nats_server import NatsServer
 from tests.support.net import free_port
@@ -87,6 +89,19 @@ async def test_blocking_client_follows_ticks_and_ends(nats_server: NatsServer) -
         assert list(range(seen[0], seen[0] + 5)) == seen
 
 
+async def test_closing_a_blocking_client_ends_its_other_threads(nats_server: NatsServer) -> None:
+    """Who follows comes to the end, who waits for an answer is cut off; then nothing is sent."""
+    clients = [await asyncio.to_thread(Mt4.connect, nats_server.url) for _ in range(20)]
+    for mt4 in clients:
+        following = asyncio.create_task(asyncio.to_thread(list, mt4.ticks()))
+        await eventually(partial(bool, mt4.client.connection._subs))
+        await asyncio.to_thread(mt4.close)
+        async with asyncio.timeout(5):
+            assert [] == await following
+    with pytest.raises(NotConnected, match="was closed"):
+        clients[0].orders()
+
+
 def test_blocking_client_that_finds_no_server_says_so() -> None:
     """And leaves no thread behind."""
     with pytest.raises(NotConnected):
@@ -157,6 +172,61 @@ async def test_trade_that_never_left_is_not_remembered(
                 await call("DO_ORDER_SEND", BUY, timeout_s=0.2)
 
         assert {} == await mt4.recover()
+
+
+async def test_trade_that_left_is_remembered_when_its_outcome_may_not_be_asked(
+    tmp_path: Path,
+) -> None:
+    """That NATS forbids the question does not mean that the trade was never sent."""
+    conf = tmp_path / "nats.conf"
+    conf.write_text(
+        "authorization { users: [{ user: u, password: p, permissions: {publish: "
+        '{ allow: ">", deny: "mt4.played.command.>" } } }] }'
+    )
+    server = NatsServer(tmp_path, "-c", str(conf))
+    server.start()
+    try:
+        login: dict[str, Any] = {"user": "u", "password": "p", "terminal": "played"}
+        async with await Mt4Client.connect(
+            server.url, remember=tmp_path / "trades", **login
+        ) as mt4:
+
+            async def take(msg: Msg) -> None:
+                """Say nothing."""
+
+            await mt4.connection.subscribe("mt4.played.trade.me.*", cb=take)
+            with pytest.raises(NoAnswer):
+                await mt4.trade("DO_ORDER_SEND", BUY, id_="mine", timeout_s=0.1)
+            assert mt4._memory is not None
+            assert {"mine"} == set(mt4._memory.open)
+    finally:
+        server.stop()
+
+
+async def test_result_is_told_though_the_memory_cannot_be_written(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    """The disk is full when the order has run: its caller must not hear of an error."""
+    file = tmp_path / "trades"
+    async with (
+        Stack(nats_server.url),
+        await Mt4Client.connect(nats_server.url, remember=file) as mt4,
+    ):
+        assert mt4._memory is not None
+        memory = mt4._memory
+        request = mt4.connection.request
+
+        async def fill_the_disk(*args: Any, **options: Any) -> Msg:
+            memory.close()
+            return await request(*args, **options)
+
+        mt4.connection.request = fill_the_disk  # type: ignore[method-assign]
+        result = await mt4.trade("DO_ORDER_SEND", BUY, id_="mine")
+
+        assert result.succeeded
+        memory = Memory(file)
+        memory.close()
+        assert {"mine"} == set(memory.open)
 
 
 def test_memory_survives_a_line_that_was_cut_off(tmp_path: Path) -> None:

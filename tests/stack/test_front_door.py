@@ -17,6 +17,7 @@ from gateway import existing_server, front_door, keys
 from gateway.config import load
 from gateway.core.messages import Cause, CommandId, Conclusion, Outcome, Result, Source
 from gateway.errors import ConfigError
+from gateway.explain import Archive
 from tests.support.nats_server import NatsServer
 from tests.support.net import free_port
 from tests.support.stack import EXISTING_SERVER, QUIET, Stack, eventually
@@ -413,6 +414,63 @@ async def test_door_knows_its_clients_by_their_keys(
         asking.cancel()
 
 
+async def test_each_trades_under_the_name_of_its_key(
+    nats_server: NatsServer, door: Door, tmp_path: Path
+) -> None:
+    """What one may do, and who is told to have done it; a name that is none may do nothing."""
+    ours = keys.make(tmp_path, "door")
+    names = ("alpha", "beta", "spoiled")
+    pairs = {name: keys.make(tmp_path, name) for name in names}
+    listed = tmp_path / "clients"
+    listed.write_text("".join(pairs[name].public_file.read_text("ascii") for name in names))
+    section = door.section | {
+        "curve_secret_key": ours.secret_file,
+        "curve_client_keys": listed,
+        "named_by_key": True,
+    }
+
+    def client(name: str) -> Client:
+        secret = pairs[name].secret_file.read_text("ascii").strip().encode()
+        return door.client(identity=(pairs[name].public.encode(), secret, ours.public.encode()))
+
+    policy = {"clients": {"alpha": {}, "beta": {"max_lots_per_order": 0.1}}}
+    async with Stack(nats_server.url, EXISTING_SERVER, front_door=section, policy=policy) as stack:
+        listed.write_text(listed.read_text("ascii").replace(" spoiled", " Not A Name"))
+        large = [await client(name).buy(0.5) for name in ("alpha", "beta")]
+        nobody = await client("spoiled").ask("GET_ORDERS")
+        shown = [one["client"] for one in stack.app.describe()["last_commands"]]
+
+        assert "response" in large[0]
+        assert "policy.clients.beta.max_lots_per_order" in large[1]["error_message"]
+        assert ["beta", "alpha"] == shown
+        assert {"error_message": "No client's name stands behind this key."} == nobody
+    with pytest.raises(ConfigError, match="stands 'Not A Name', no client's name"):
+        front_door.FrontDoor(stack.app.config.front_door, stack.app.commands.accept)
+
+
+async def test_refusal_of_what_may_be_old_is_on_record(
+    nats_server: NatsServer, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Like every denial; and it says that it came through the door."""
+    monkeypatch.setattr(front_door, "AFTER_OPENING_S", 60.0)
+    async with Stack(nats_server.url, EXISTING_SERVER, front_door=door.section) as stack:
+        await door.client().buy(id="early")
+        archive = Archive(stack.client.connection, stack.client.subjects)
+        told = await archive.explain(CommandId("old", "early"))
+
+        assert "denied" == told.outcome
+        assert "received by front_door" in told.timeline[0].what
+
+
+async def test_deadline_that_a_client_adds_holds(nats_server: NatsServer, door: Door) -> None:
+    """It knows more than that server; what it says is not passed over."""
+    async with Stack(nats_server.url, EXISTING_SERVER, front_door=door.section) as stack:
+        late = await door.client().buy(deadline="2026-01-01T00:00:00Z")
+
+        assert late["error_message"].startswith("expired, nothing ran")
+        assert not stack.terminal.broker.orders
+
+
 @pytest.mark.parametrize(
     ("endpoint", "more", "problem"),
     [
@@ -422,6 +480,7 @@ async def test_door_knows_its_clients_by_their_keys(
         ("tcp://*:1", {"UNENCRYPTED": "true"}, None),
         ("tcp://*:1", {"CURVE_SECRET_KEY": "s", "CURVE_CLIENT_KEYS": "k"}, None),
         ("tcp://*:1", {"CURVE_SECRET_KEY": "s"}, "go together"),
+        ("tcp://127.0.0.1:1", {"NAMED_BY_KEY": "true"}, "needs curve_client_keys"),
         ("tcp://127.0.0.1:1", {"TIMEOUT_S": "61"}, "above commands.maximum_timeout_s"),
     ],
 )
@@ -477,6 +536,16 @@ def ended(outcome: Outcome, action: str = "DO_ORDER_SEND", **how: Any) -> Result
 def test_reply_is_written_as_that_server_writes(result: Result, expected: bytes) -> None:
     """Eight decimals, null for an empty text, nothing for an empty list, one shape for us."""
     assert expected == existing_server.reply(result, {"ticket": 7})
+
+
+def test_response_that_cannot_be_written_is_told_all_the_same() -> None:
+    """A terminal may say what it likes: nobody is left without a reply, and nothing ends."""
+    deep: list[Any] = []
+    for _ in range(900):
+        deep = [deep]
+    said = existing_server.reply(ended(Outcome.SUCCEEDED, "GET_ORDERS", response=deep), {})
+
+    assert b"succeeded, but the terminal's response is nested too deeply to be told (id x)" in said
 
 
 async def test_modify_that_changes_nothing_fails_as_it_does_there(

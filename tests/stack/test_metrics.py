@@ -298,4 +298,5 @@ def call_everything(metrics: Metrics) -> None:
     metrics.is_active(True)
     metrics.epoch_is(7)
     metrics.is_halted(False)
+    metrics.watch_policy(lambda: False)
     metrics.loop_lagged(0.001)

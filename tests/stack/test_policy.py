@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.app import App
@@ -132,6 +133,22 @@ async def test_price_far_from_the_market_is_denied(nats_server: NatsServer) -> N
         assert 1.1 == next(iter(stack.terminal.broker.orders.values())).open_price
 
 
+@pytest.mark.parametrize(("bid", "ask"), [(0.0, 0.0), (-1.1, -1.1), (1.2, 1.1)])
+async def test_price_that_is_none_is_asked_for(
+    nats_server: NatsServer, bid: float, ask: float
+) -> None:
+    """A terminal without data ticks nonsense: a far price does not get past it."""
+    async with Stack(nats_server.url, policy={"price_collar_percent": 5}) as stack:
+        await stack.quote("EURUSD", 1.1, 1.1)
+        heard = stack.app.ticks.newest
+        await eventually(lambda: "EURUSD" in heard)
+        heard["EURUSD"] = msgspec.structs.replace(heard["EURUSD"], bid=bid, ask=ask)
+        far = await send(stack.client, order_type="BUYSTOP", price=2.0)
+
+        assert "from the market's 1.1" in denial(far)[1]
+        assert not stack.terminal.broker.orders
+
+
 async def test_policy_that_changes_holds_for_what_waits(nats_server: NatsServer) -> None:
     """An order that waits for its turn meets the rules that hold then."""
     async with Stack(
@@ -149,6 +166,18 @@ async def test_policy_that_changes_holds_for_what_waits(nats_server: NatsServer)
         assert (await slow).succeeded
         stack.app.policy.take(Policy(trading=True))
         assert (await stack.buy()).succeeded
+
+
+async def test_policy_that_could_not_be_used_shows_in_the_metrics(nats_server: NatsServer) -> None:
+    """Until a good one is read."""
+    async with Stack(nats_server.url) as stack:
+        told = [stack.metric("policy_reload_failed")]
+        stack.app.policy.problem = "policy.max_open_orders: must be a number"
+        told.append(stack.metric("policy_reload_failed"))
+        stack.app.policy.take(Policy(trading=True))
+        told.append(stack.metric("policy_reload_failed"))
+
+        assert [0.0, 1.0, 0.0] == told
 
 
 async def test_trading_can_be_switched_on_later(nats_server: NatsServer) -> None:

@@ -291,18 +291,28 @@ async def test_nobody_is_let_in_when_the_guard_is_dead(
         assert [] == gateway.links
 
 
-async def test_key_is_let_in_as_soon_as_it_is_on_the_list(sides: Sides, others: Sockets) -> None:
-    """A new terminal needs no restart of the gateway; a lost key is off at its next connection."""
+@pytest.mark.parametrize(
+    "before",
+    [zmq.curve_keypair()[0].decode(), "~" * 40, "#" * 40, ""],
+    ids=["another", "unreadable", "too large", "none"],
+)
+async def test_key_is_let_in_as_soon_as_it_is_on_the_list(
+    sides: Sides, others: Sockets, before: str
+) -> None:
+    """A new terminal needs no restart of the gateway; a lost key is off at its next connection.
+
+    Nor does a file need one that was spoiled for a while: the guard outlives it.
+    """
     port = free_port()
     known = sides.terminal.public_file.read_text("ascii")
-    sides.terminal.public_file.write_text(f"{zmq.curve_keypair()[0].decode()} another\n", "ascii")
+    sides.terminal.public_file.write_text(f"{before} another\n", "ascii")
     with line(f"tcp://*:{port}", sides.of_gateway) as gateway:
-        before = await others.is_refused(port, sides.of_terminal)
+        is_refused = await others.is_refused(port, sides.of_terminal)
         sides.terminal.public_file.write_text(known, "ascii")
         others.connect(zmq.REP, port, sides.of_terminal)
         await gateway.linked()
 
-        assert before
+        assert is_refused
 
 
 @pytest.mark.parametrize("greets", [b"", b"GET / HTTP/1.1\r\n\r\n"], ids=["silent", "http"])
@@ -456,6 +466,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (lambda file: file.unlink(), "No such file"),
     "short": (lambda file: file.write_text("abc"), "that are no key"),
     "no key": (lambda file: file.write_text("~" * 40), "that are no key"),
+    "too large": (lambda file: file.write_text("#" * 40), "that are no key"),
     "two": (lambda file: file.write_text(f"{'a' * 40}\n{'b' * 40}"), "one secret key is expected"),
 }
 

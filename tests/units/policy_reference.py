@@ -18,6 +18,8 @@ Trade = tuple[str, str, Body]
 
 WEEK = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 LEAST = 1e-9
+BESIDE = {"comment": None, "slippage": None}
+"""What does not make another order of the same."""
 
 
 def verdicts(policy: Body, trade: Trade, state: Body) -> Iterator[str]:
@@ -91,7 +93,7 @@ def _pace(path: str, rules: Body, owner: str | None, trade: Trade, state: Body) 
     counted = 0
     for one in state["passed"]:
         age_s = state["now_s"] - one["at_s"]
-        is_same = one["client"] == client and one["params"] == params
+        is_same = one["client"] == client and one["params"] | BESIDE == params | BESIDE
         if window_s is not None and is_same and one["fate"] != "nothing" and age_s < window_s:
             yield f"{path}.duplicate_window_s"
         if age_s < 60 and owner in (None, one["client"]):

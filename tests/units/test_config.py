@@ -1,9 +1,11 @@
 """The configuration reports every problem at once, and no secret."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from gateway.client import Mt4Client, NotConnected
 from gateway.config import Config, load
 from gateway.errors import ConfigError
 
@@ -94,12 +96,50 @@ def test_secret_is_in_no_message_and_no_dump() -> None:
     assert secret not in config.model_dump_json()
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "nats://u:hunter2@127.0.0.1:no",
+        "nats://u:hunter2@127.0.0.1:99999",
+        "nats://u:hunter2@127.0.0.1:0",
+        "nats://u:hun/ter2@127.0.0.1",
+        "nats://u#x:hunter2@127.0.0.1",
+        "nats://u:p://hunter2@127.0.0.1",
+        "u:p://hunter2@127.0.0.1",
+        "nats://u:hunter2@[::1",
+        "nats://u:hunter2@",
+        "nats://u:hunter2@127.0. 0.1",
+        "http://127.0.0.1:4222",
+        "ws://127.0.0.1:8080",
+    ],
+)
+async def test_address_that_is_none_is_a_problem_and_not_tried_for_ever(address: str) -> None:
+    """Of the gateway's configuration and of the client's; the login in it is not told."""
+    (told,) = problems({"MT4GW_NATS__SERVERS": address})
+
+    assert told.startswith("nats.servers: ")
+    assert not re.search("hun|ter2", told)
+    with pytest.raises(NotConnected) as caught:
+        await Mt4Client.connect(address.split(","), connect_timeout_s=0.5)
+    assert not re.search("hun|ter2", str(caught.value))
+
+
+def test_addresses_as_nats_takes_them() -> None:
+    """With and without a scheme, a port, a login."""
+    servers = "127.0.0.1, nats.example:4222, nats://u:p@[::1]:4222, tls://nats.example, t@nats"
+
+    assert 5 == len(load(None, {"MT4GW_NATS__SERVERS": servers}).nats.servers)
+
+
 def test_broken_file_is_named(tmp_path: Path) -> None:
     """TOML errors and missing files are configuration errors, not tracebacks."""
     broken = tmp_path / "broken.toml"
     broken.write_text("[terminal\n")
 
     assert str(broken) in problems({}, broken)[0]
+    for text in (f"a = {'[' * 5000}", f"a = {'1' * 5000}", "a = \ud800"):
+        broken.write_text(text, errors="surrogatepass")
+        assert str(broken) in problems({}, broken)[0]
     assert "absent.toml" in problems({}, tmp_path / "absent.toml")[0]
 
 

@@ -123,6 +123,19 @@ def test_times_keep_their_zone() -> None:
             parse_time(bad)
 
 
+@pytest.mark.parametrize("zone", ["Z", "+23:59", "-23:59"])
+@pytest.mark.parametrize("year", ["0001", "1969", "1970", "9998", "9999"])
+@pytest.mark.parametrize("day", ["01-01T00:00:00", "12-31T23:59:59.999999"])
+def test_time_that_is_read_can_be_written(year: str, day: str, zone: str) -> None:
+    """In whatever zone: it is written down in the audit, in UTC."""
+    try:
+        at_s = parse_time(f"{year}-{day}{zone}")
+    except InvalidCommand:
+        assert year in ("0001", "1969", "9999")
+    else:
+        assert format_time(at_s)
+
+
 def test_id_and_deadline_may_stand_in_headers() -> None:
     """They say the same as in the body, or the command is refused."""
     said = parse_request(b'{"a": 1}', {"Mt4-Id": "x", "Mt4-Deadline": "2026-01-01T12:00:00Z"})

@@ -120,6 +120,34 @@ async def test_everything_can_be_followed(mt4: FakeMt4Client) -> None:
     assert [0, 1] == [tick.missed for tick in seen if hasattr(tick, "missed")]
 
 
+async def test_job_that_is_refused_is_told_without_waiting(mt4: FakeMt4Client) -> None:
+    """As a gateway tells it; a halted one would have let it wait for its deadline."""
+    async with asyncio.timeout(1):
+        wrong = await mt4.job(
+            "DO_ORDER_SEND", {"symbol": "EURUSD", "order_type": "BUY", "lots": -1}
+        )
+        await mt4.control("halt")
+        halted = await mt4.job(
+            "DO_ORDER_SEND", {"symbol": "EURUSD", "order_type": "BUY", "lots": 0.1}
+        )
+
+    assert (Outcome.DENIED, "INVALID") == (wrong.outcome, (wrong.error or {})["name"])
+    assert (Outcome.EXPIRED, "EXPIRED") == (halted.outcome, (halted.error or {})["name"])
+
+
+async def test_gap_is_arranged(mt4: FakeMt4Client) -> None:
+    """As after a connection that was lost."""
+    gaps: list[str] = []
+    events = mt4.events(on_gap=lambda: gaps.append("now"))
+    first = asyncio.ensure_future(anext(events))
+    await asyncio.sleep(0)
+    mt4.lose_connection()
+    mt4.tell("order", {"event": "opened"})
+
+    assert "opened" == (await first)["event"]
+    assert ["now"] == gaps
+
+
 async def test_whoever_follows_comes_to_the_end_when_it_is_closed() -> None:
     """As with a real client."""
     async with FakeMt4Client() as mt4:

@@ -179,13 +179,20 @@ TABLE: list[tuple[str, dict[str, Any], Command, Known, str | None]] = [
     ("duplicate", {"duplicate_window_s": 30}, SEND, known(passed=(sent(),)), "as id '0'"),
     ("old duplicate", {"duplicate_window_s": 10}, SEND, known(passed=(sent(),)), None),
     (
+        "duplicate with another comment",
+        {"duplicate_window_s": 30},
+        command(**ORDER, comment="again", slippage=3),
+        known(passed=(sent(),)),
+        "as id '0'",
+    ),
+    (
         "duplicate of another client",
         {"duplicate_window_s": 30},
         SEND,
         known(passed=(sent(client="other"),)),
         None,
     ),
-    ("another order", {"duplicate_window_s": 30}, SEND, known(passed=(sent(digest="x"),)), None),
+    ("another order", {"duplicate_window_s": 30}, SEND, known(passed=(sent(intent="x"),)), None),
     (
         "duplicate of a refused one",
         {"duplicate_window_s": 30},

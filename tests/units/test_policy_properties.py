@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gateway.actions import ACTIONS, digest_of
 from gateway.core.messages import Command, CommandId, Effect
-from gateway.policy import Known, OpenOrders, Passed, needs, order_of, refusal
+from gateway.policy import Known, OpenOrders, Passed, intent_of, needs, order_of, refusal
 from gateway.policy_settings import Policy
 from gateway.symbols import Quote
 from tests.units.policy_reference import Body, token, verdicts
@@ -94,6 +94,7 @@ def trades(draw: st.DrawFn) -> tuple[str, str, Body]:
         case "DO_ORDER_SEND":
             params = {"symbol": draw(symbol), "order_type": draw(st.integers(0, 5))}
             params |= {"lots": draw(LOTS)} | optional(draw, price=PRICE, magic_number=number)
+            params |= optional(draw, comment=st.sampled_from(["", "again"]))
         case "DO_CLOSE_ALL":
             params = optional(draw, symbol=symbol, magic_number=number)
         case "DO_ORDER_MODIFY":
@@ -120,6 +121,7 @@ def orders(draw: st.DrawFn) -> Body:
 def passed(draw: st.DrawFn, trade: tuple[str, str, Body], number: int) -> Body:
     """Make an order that was let through before, perhaps the same as the trade."""
     params = dict(trade[2]) if trade[1] == "DO_ORDER_SEND" and draw(st.booleans()) else {}
+    params |= optional(draw, comment=st.sampled_from(["", "once more"])) if params else {}
     params = params or {"symbol": "EURUSD", "order_type": 0, "lots": draw(LOTS), "price": 1.0}
     client = draw(st.sampled_from(CLIENTS))
     age_s = draw(SECONDS)
@@ -190,7 +192,7 @@ def known_of(state: Body) -> Known:
         passed=[
             Passed(
                 CommandId(one["client"], one["id"]),
-                digest_of("DO_ORDER_SEND", one["params"]),
+                intent_of(command_of(one["client"], "DO_ORDER_SEND", one["params"])),
                 one["lots"],
                 one["magic_number"],
                 one["at_s"],

@@ -34,6 +34,8 @@ async def test_file_is_watched_where_there_are_no_signals(
         file.unlink()
         await eventually(lambda: "No such file" in (reload.policy.problem or ""))
         assert 3 == reload.policy.current.max_open_orders
+        file.write_text(f"[policy]\nsymbols = {'[' * 5000}\n")
+        await eventually(lambda: "recursion" in (reload.policy.problem or ""))
         file.write_text("[policy]\ntrading = false\n")
         await eventually(lambda: not reload.policy.current.trading)
         assert reload.policy.problem is None
