@@ -22,7 +22,7 @@ Gateways between MetaTrader 4 terminals and NATS, one per terminal, on Kubernete
 
 ## Try it
 
-With a NATS server that has JetStream, here at `nats:4222` in the same namespace:
+With a NATS server, 2.14 or newer, that has JetStream, here at `nats:4222` in the same namespace:
 
 ```sh
 helm install gw deploy/helm/mt4-gateway --set image.registry=REGISTRY
@@ -30,7 +30,8 @@ helm test gw
 ```
 
 As delivered there is one **simulated** terminal, and trading is off. `helm test` asks it for its
-account over the bus.
+account over the bus. Where NATS knows permissions (`mt4-gateway acl`) the gateway's user may not ask:
+give the test a viewer's login by `tests.secrets` and `tests.env`.
 
 ## A fleet
 
@@ -67,7 +68,8 @@ channel first, within ten seconds.
   pod, and the old one goes before the new one comes. A terminal of dialect *bridge* obeys only the last
   gateway that claimed it.
 * **Unknown keys are refused**, also those of `config`, with their path. So are a name or an endpoint
-  used twice, two ways to log in, two monitors, and a NetworkPolicy to a host name.
+  used twice, two ways to log in, a login in an address, a simulated terminal with an endpoint, two
+  monitors, and a NetworkPolicy to a host name.
 * **No cluster rights.** There is no role, and the pods get no token.
 * **Probes ask about the gateway**, not about NATS or the terminal: those being away is an alert, and
   no reason to restart. The startup, liveness and readiness probes can be changed one by one.

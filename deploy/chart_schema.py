@@ -137,6 +137,12 @@ def _gateway() -> dict[str, Schema]:
         "config": config,
         "secrets": listing(secret),
         "ha": strict(enabled=BOOLEAN, replicas=count(2, 5)),
+        "tests": strict(
+            enabled=BOOLEAN,
+            secrets=listing(secret),
+            env=listing(KUBERNETES),
+            timeoutSeconds=count(1, 600),
+        ),
     }
 
 
@@ -243,6 +249,7 @@ def _network() -> dict[str, Schema]:
         "networkPolicy": strict(
             enabled=BOOLEAN,
             metricsFrom=listing(KUBERNETES),
+            frontDoorFrom=listing(KUBERNETES),
             dnsTo=listing(KUBERNETES),
             natsTo=listing(KUBERNETES),
             natsPorts=listing(PORT) | {"minItems": 1},
@@ -258,7 +265,6 @@ def _extras() -> dict[str, Schema]:
         "extraObjects": listing({"type": ["object", "string"]}),
         "deploymentOverrides": KUBERNETES,
         "simulator": strict(arguments=listing(text()), resources=KUBERNETES),
-        "tests": strict(enabled=BOOLEAN, timeoutSeconds=count(1, 600)),
     }
 
 

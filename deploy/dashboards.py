@@ -11,6 +11,8 @@ from collections.abc import Callable
 from deploy.panels import GREEN, ORANGE, RED, Json, Mark, Panel, Query, Row, dashboard
 
 P = "mt4_gateway_"
+ONE = "namespace, job, terminal"
+"""What tells one terminal from another, as in the alerts: names may be used in two places."""
 
 
 def quantiles(name: str, exemplars: bool = False) -> tuple[Query, ...]:
@@ -35,6 +37,7 @@ MARKS = (
     Mark("Started", "changes(process_start_time_seconds{S}[R]) > 0", "blue"),
     Mark("Active gateway changed", f"changes({P}active{{S}}[R]) > 0", "orange"),
     Mark("Halted", f"{P}halted{{S}} == 1", "red"),
+    Mark("Policy not reloaded", f"{P}policy_reload_failed{{S}} == 1", "yellow"),
 )
 
 ACTIVE = Panel(
@@ -109,12 +112,12 @@ def _overview_tiles() -> list[Panel]:
     return [
         Panel(
             "Terminals without an active gateway",
-            "Nobody trades for them.",
+            "Nobody trades for them. Of all that were seen in the chosen time.",
             "short",
             (
                 Query(
-                    f"count(max by (terminal) ({P}build_info{{S}})) "
-                    f"- (count(sum by (terminal) ({P}active{{S}}) > 0) or vector(0))"
+                    f"count(max by ({ONE}) (present_over_time({P}build_info{{S}}[$__range]))) "
+                    f"- (count(sum by ({ONE}) ({P}active{{S}}) > 0) or vector(0))"
                 ),
             ),
             kind="stat",
@@ -126,7 +129,7 @@ def _overview_tiles() -> list[Panel]:
             "Terminals down",
             "Terminals that do not answer.",
             "short",
-            (Query(f"count(max by (terminal) ({P}terminal_up{{S}}) == 0) or vector(0)"),),
+            (Query(f"count(max by ({ONE}) ({P}terminal_up{{S}}) == 0) or vector(0)"),),
             kind="stat",
             width=4,
             threshold=1,
@@ -156,7 +159,7 @@ def _overview_tiles() -> list[Panel]:
             "Halted",
             "Terminals for which an operator has stopped trading.",
             "short",
-            (Query(f"sum(max by (terminal) ({P}halted{{S}}))"),),
+            (Query(f"sum(max by ({ONE}) ({P}halted{{S}}))"),),
             kind="stat",
             width=4,
             threshold=1,
@@ -251,7 +254,7 @@ def _overview_prices() -> list[Panel]:
             "s",
             (
                 Query(
-                    f"time() - max by (terminal) ({P}last_tick_timestamp_seconds{{S}})",
+                    f"time() - max by (terminal) ({P}last_tick_timestamp_seconds{{S}} > 0)",
                     "{{terminal}}",
                 ),
             ),

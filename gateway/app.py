@@ -308,7 +308,7 @@ class App:
         """Do what an operator says; raises `JournalAway` when it would not last."""
         match verb:
             case "halt":
-                await self.journal.halt(str(body.get("reason", "no reason was given")))
+                await self.journal.halt(str(body.get("reason") or "no reason was given"))
                 await self._hold_jobs()
             case "resume":
                 await self.journal.resume()
@@ -431,6 +431,9 @@ class App:
         """Describe the gateway as `/status` and `control.status` do."""
         session, now_s = self.line.session, time.time()
         refusal, halted = self.journal.refusal(), self.journal.halted
+        journal = refusal.message if refusal else "ok"
+        if self.role is Role.STANDBY:  # it is the active one's; we have not begun a term of our own
+            journal = "standing by"
         greeting = session.greeting
         return {
             "version": __version__,
@@ -439,7 +442,7 @@ class App:
             "role": str(self.role),
             "halted": halted.reason if halted else False,
             "term": self.journal.term,
-            "journal": refusal.message if refusal else "ok",
+            "journal": journal,
             "trading": self.policy.current.trading,
             "policy": self.policy.fingerprint,
             "policy_problem": self.policy.problem,

@@ -258,7 +258,7 @@ class Jobs:
             self._subjects.dead(client[:MOST_OF_A_NAME], action), job.data, headers=headers
         )
         self._metrics.dead_letter(cast(DeadLetterReason, reason))
-        log.warning("job_refused subject=%s reason=%s message=%r", job.subject, name, message)
+        log.warning("job_refused subject=%s reason=%s cause=%r", job.subject, name, message)
 
     async def _say(self, job: Msg, word: bytes) -> None:
         """Tell the queue about a job, and wait until it has taken note."""

@@ -176,7 +176,7 @@ class FakeMt4Client(Mt4Client):
 
     def _control(self, verb: str, params: dict[str, Json]) -> dict[str, Json]:
         if verb == "halt":
-            self._halted = str(params.get("reason", "no reason was given"))
+            self._halted = str(params.get("reason") or "no reason was given")
         elif verb == "resume":
             self._halted = None
         return {"role": "active", "instance": "fake", "halted": self._halted or False}

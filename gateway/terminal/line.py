@@ -288,16 +288,17 @@ class Line:
             hears.set_result(reply)
 
     def _note(self, received: Received, reply: Reply, now_s: float) -> None:
-        action = received.request.action
+        action, command = received.request.action, received.request.command
+        id_ = command.key if command else None
         self._last_heard_s = now_s
         self._metrics.reply_received(action, received.took_s)
         if received.late:
             self._metrics.reply_late()
-            log.info("reply_late action=%s took_s=%.3f", action, received.took_s)
+            log.info("reply_late id=%s action=%s took_s=%.3f", id_, action, received.took_s)
         if reply.verdict is Verdict.MALFORMED:
             self._metrics.reply_discarded("malformed")
             cause = reply.cause.message if reply.cause else ""
-            log.warning("reply_malformed action=%s cause=%r", action, cause)
+            log.warning("reply_malformed id=%s action=%s cause=%r", id_, action, cause)
         if reply.reason == "stale_epoch":
             self._metrics.reply_discarded("stale_epoch")
         was_greeted = self.session.greeting is not None

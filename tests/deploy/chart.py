@@ -104,6 +104,15 @@ def _operator_models() -> dict[str, Any]:
     return {kind: getattr(v1, kind) for kind in ("ServiceMonitor", "PodMonitor", "PrometheusRule")}
 
 
+@functools.cache
+def _kubernetes() -> Any:
+    from kubernetes_validate import utils  # noqa: PLC0415 - of requirements-deploy.lock
+
+    # It would read all definitions of a version again for each object.
+    utils.schema_contents = functools.cache(utils.schema_contents)
+    return utils
+
+
 def validate(manifest: Manifest, version: str) -> None:
     """Hold an object against Kubernetes' or the operator's schema; unknown keys are refused.
 
@@ -116,9 +125,7 @@ def validate(manifest: Manifest, version: str) -> None:
         kept = model.model_dump(mode="json", by_alias=True, exclude_unset=True)
         assert [] == lost_keys(manifest, kept)
         return
-    import kubernetes_validate  # noqa: PLC0415 - of requirements-deploy.lock
-
-    kubernetes_validate.validate(manifest, version, strict=True)
+    _kubernetes().validate(manifest, version, strict=True)
 
 
 def lost_keys(given: Any, kept: Any, at: str = "") -> list[str]:

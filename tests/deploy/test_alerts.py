@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -12,11 +13,16 @@ import pytest
 import yaml
 
 from deploy.metric_names import kinds, used
+from gateway.cli import main
+from gateway.config import Config
 from gateway.metrics import PREFIX, Metrics
 from tests.deploy.alerts import ALERTS, FILE
 from tests.deploy.chart import ROOT
 
 RUNBOOKS = ROOT / "docs/runbooks"
+BUTTONS = {"AutoTrading", "Allow live trading", "Critical"}
+"""Of MetaTrader, and a word that is meant to be seen."""
+
 TARGET = 'job="gw",namespace="fx",terminal="demo",instance="a"'
 OTHER = TARGET.replace('"a"', '"b"')
 
@@ -71,18 +77,21 @@ def ticked(values: str, symbol: str = "EURUSD") -> dict[str, str]:
 # alert: series with which it fires, series with which it is silent, minutes to wait
 CASES: dict[str, tuple[list[dict[str, str]], list[dict[str, str]], int]] = {
     "Mt4GatewayDown": (
-        [series("up", "1x5 0x10"), series("build_info", "1x5")],
-        [series("up", "0x20")],  # down, and never was one of ours
-        10,
+        # For days; and as the one of two that never came up.
+        [series("up", "0x300"), series("build_info", "1x5", target=OTHER)],
+        [series("up", "0x300")],  # down, and never was one of ours
+        290,
     ),
     "Mt4GatewayNoActive": (
-        [series("active", "1x5 0x20"), series("active", "0x25", target=OTHER)],
-        [series("active", "1x5 0x20"), series("active", "0x5 1x20", target=OTHER)],
-        10,
+        # The one stands by for days, the other is gone.
+        [series("active", "0x300"), series("active", "1x5", target=OTHER)],
+        [series("active", "1x5 0x300"), series("active", "0x5 1x300", target=OTHER)],
+        290,
     ),
     "Mt4GatewaySplitActive": (
         [series("active", "1x20"), series("active", "1x20", target=OTHER)],
-        [series("active", "1x20"), series("active", "0x20", target=OTHER)],
+        # A take-over, as scrapes a minute apart see it.
+        [series("active", "1x10 0x20"), series("active", "0x8 1x20", target=OTHER)],
         10,
     ),
     "Mt4GatewayTerminalDown": (
@@ -184,6 +193,17 @@ CASES: dict[str, tuple[list[dict[str, str]], list[dict[str, str]], int]] = {
 }
 
 
+# What the first scrape of a gateway that has just started shows already.
+STARTED = series("process_start_time_seconds", "1150x60")
+YOUNG: dict[str, list[dict[str, str]]] = {
+    "Mt4GatewayUnknownOutcome": [*outcome("unknown", "_x19 1x40"), STARTED],
+    "Mt4GatewayDeadLetters": [
+        series("dead_letters_total", "_x19 1x40", ',reason="invalid"'),
+        STARTED,
+    ],
+}
+
+
 def test_every_alert_has_its_two_cases() -> None:
     """One in which it fires, one in which it nearly does."""
     assert set(ALERTS) == set(CASES)
@@ -195,6 +215,23 @@ def test_every_alert_has_its_two_cases() -> None:
 def test_alert(alert: str, fires: bool, tmp_path: Path) -> None:
     """Prometheus' own evaluation of the rules over made-up series."""
     firing, silent, minutes = CASES[alert]
+    evaluate(alert, firing if fires else silent, minutes, fires, tmp_path)
+
+
+@pytest.mark.system("promtool")
+@pytest.mark.parametrize(("minutes", "fires"), [(22, True), (40, False)], ids=["young", "old"])
+@pytest.mark.parametrize("alert", YOUNG)
+def test_alert_of_what_was_there_at_the_first_scrape(
+    alert: str, minutes: int, fires: bool, tmp_path: Path
+) -> None:
+    """A gateway that finds an unknown outcome as it starts tells so, and not for ever."""
+    evaluate(alert, YOUNG[alert], minutes, fires, tmp_path)
+
+
+def evaluate(
+    alert: str, given: list[dict[str, str]], minutes: int, fires: bool, tmp_path: Path
+) -> None:
+    """Let promtool play the series; fail unless the alert then fires, or does not."""
     found: dict[str, Any] = {"labels": f'{{alertname="{alert}"}}', "value": 1}
     case = {
         "rule_files": [str(FILE)],
@@ -202,7 +239,7 @@ def test_alert(alert: str, fires: bool, tmp_path: Path) -> None:
         "tests": [
             {
                 "interval": "1m",
-                "input_series": firing if fires else silent,
+                "input_series": given,
                 "promql_expr_test": [
                     {
                         "expr": "count by (alertname) "
@@ -275,6 +312,39 @@ def test_every_alert_has_its_page() -> None:
     pages = {path.stem for path in RUNBOOKS.glob("*.md")} - {"README"}
 
     assert pages == set(ALERTS)
+
+
+@pytest.mark.parametrize("page", sorted(RUNBOOKS.glob("*.md")), ids=lambda page: page.stem)
+def test_pages_name_what_there_is(page: Path) -> None:
+    """Panels, metrics, commands, settings and lines of the log are called as they are."""
+    text = page.read_text(encoding="utf-8")
+    code = set(re.findall(r"`([^`]+)`", text))
+    source = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("gateway/**/*.py"))
+    settings = {
+        f"{section}.{key}"
+        for section, field in Config.model_fields.items()
+        for key in field.annotation.model_fields  # type: ignore[union-attr] # each is a model
+    }
+    sections = {*Config.model_fields, "networkPolicy", "resources"}  # and of the chart's values
+    dotted = {re.split(r"[ =]", one)[0] for one in code if one.split(".")[0] in sections}
+    panels = {
+        panel["title"]
+        for path in (FILE.parent / "dashboards").glob("*.json")
+        for dashboard in [json.loads(path.read_text(encoding="utf-8"))]
+        for panel in [dashboard, *dashboard["panels"]]
+    }
+    verbs = {one.split()[1] for one in code if one.startswith("mt4-gateway ")}
+    words = {one for one in code if re.fullmatch(r"[a-z]+_[a-z_]+", one)}
+    metrics = {one for one in words if one.startswith(PREFIX)}
+    keys = {key.split(".")[1] for key in settings}
+
+    assert set(re.findall(r"\*([A-Z][\w ]+)\*", text)) - BUTTONS <= panels
+    assert metrics <= set(kinds())
+    assert all(f'"{word}' in source for word in words - metrics - keys)
+    assert dotted - {"networkPolicy.metricsFrom", "resources.limits.cpu"} <= settings
+    for verb in verbs:
+        with pytest.raises(SystemExit, match="0"):
+            main([verb, "--help"])
 
 
 def test_index_lists_every_page() -> None:

@@ -256,6 +256,38 @@ def test_network_policy_allows_what_is_needed() -> None:
     assert [{"ipBlock": {"cidr": "10.0.0.5/32"}}] * 2 == peers
 
 
+def test_front_door_is_reached_by_whom_it_is_for() -> None:
+    """Its port is the pod's and the Service's; a NetworkPolicy opens it to named peers only."""
+    door = {"config": {"front_door": {"endpoint": "tcp://*:28280", "unencrypted": True}}}
+    peers = [{"podSelector": {"matchLabels": {"app": "old-client"}}}]
+    shut = manifests({"terminals": [{**ALPHA, **door}], "networkPolicy": {"enabled": True}})
+    policy = {"enabled": True, "frontDoorFrom": peers}
+    found = manifests({"terminals": [{**ALPHA, **door}], "networkPolicy": policy})
+    container = only(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    opened = only(found, "NetworkPolicy")["spec"]["ingress"][1]
+
+    assert {"name": "front-door", "containerPort": 28280} in container["ports"]
+    assert 28280 in {port["port"] for port in only(found, "Service")["spec"]["ports"]}
+    assert ("front-door", peers) == (opened["ports"][0]["port"], opened["from"])
+    assert 1 == len(only(shut, "NetworkPolicy")["spec"]["ingress"])
+
+
+def test_every_pod_goes_where_its_terminal_goes() -> None:
+    """Simulator and test pod are bound to the same nodes, and see the same further files."""
+    place = {"nodeSelector": {"pool": "trading"}, "tolerations": [{"operator": "Exists"}]}
+    more = {
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+    }
+    found = manifests({"terminals": [{"name": "demo", "simulated": True, **place}], **more})
+
+    for name, spec in pod_specs(found):
+        assert place == {key: spec[key] for key in place}, name
+    test = only(found, "Pod")["spec"]
+    assert "ca" in {volume["name"] for volume in test["volumes"]}
+    assert "/ca" in {mount["mountPath"] for mount in test["containers"][0]["volumeMounts"]}
+
+
 def test_digest_wins_over_the_tag() -> None:
     """What is pinned cannot be moved."""
     digest = "sha256:" + "0" * 64
@@ -329,6 +361,16 @@ def test_notes_say_what_is_simulated_and_what_trades() -> None:
     assert "demo: a SIMULATED terminal, trading off" in notes
 
 
+@pytest.mark.parametrize(("value", "said"), [("1", "ON"), ("false", "off")])
+def test_notes_know_that_a_variable_wins(value: str, said: str) -> None:
+    """The gateway takes a variable before its file, so the notes do."""
+    variable = {"name": "MT4GW_POLICY__TRADING", "value": value}
+    own = {**ALPHA, "config": {"policy": {"trading": value == "false"}}}
+    notes = render({"terminals": [own], "extraEnv": [variable]})["NOTES.txt"]
+
+    assert f"trading {said}" in notes
+
+
 BAD: dict[str, tuple[Values, str]] = {
     "unknown key": ({"replicaCount": 2}, "replicaCount"),
     "unknown key inside": ({"image": {"repo": "x"}}, "/image.*repo"),
@@ -350,7 +392,7 @@ BAD: dict[str, tuple[Values, str]] = {
     ),
     "unknown key of a terminal": ({"terminals": [{**ALPHA, "lots": 1}]}, "/terminals/0.*lots"),
     "no endpoint": ({"terminals": [{"name": "a"}]}, r"terminals\[0\] \(a\): set requestEndpoint"),
-    "same name": ({"terminals": [ALPHA, ALPHA]}, "name is used twice"),
+    "same name": ({"terminals": [ALPHA, ALPHA]}, "name alpha is used twice"),
     "same terminal": (
         {"terminals": [ALPHA, {**ALPHA, "name": "b"}]},
         "Two gateways must not share a terminal",
@@ -368,13 +410,40 @@ BAD: dict[str, tuple[Values, str]] = {
         },
         "one way to log in",
     ),
+    "name of another's simulator": (
+        {"terminals": [{"name": "a", "simulated": True}, {**ALPHA, "name": "a-sim"}]},
+        "the name a-sim is used twice",
+    ),
+    "simulated, and is not": ({"terminals": [{**ALPHA, "simulated": True}]}, "exclude each other"),
+    "login in an address": (
+        {"config": {"nats": {"servers": ["nats://me:secret@nats:4222"]}}},
+        "servers holds a login",
+    ),
+    "two logins from files": (
+        {
+            "config": {"nats": {"user": "u"}},
+            "secrets": [
+                {"config": key, "secretName": "a", "secretKey": "b"}
+                for key in ("nats.password_file", "nats.token_file")
+            ],
+        },
+        "one way to log in",
+    ),
+    "password file without user": (
+        {"secrets": [{"config": "nats.password_file", "secretName": "a", "secretKey": "b"}]},
+        "nats.user and the secret nats.password .* go together",
+    ),
     "password without user": (
         {"secrets": [{"config": "nats.password", "secretName": "a", "secretKey": "b"}]},
-        "nats.user and the secret nats.password go together",
+        "nats.user and the secret nats.password .* go together",
     ),
     "certificate without key": (
         {"secrets": [{"config": "nats.tls_certificate", "secretName": "a", "secretKey": "b"}]},
         "go together",
+    ),
+    "one port for two": (
+        {"terminals": [{"name": "a", "requestEndpoint": "tcp://*:9464"}]},
+        "the port 9464 is used twice",
     ),
     "both monitors": (
         {"monitoring": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}},
@@ -387,6 +456,20 @@ BAD: dict[str, tuple[Values, str]] = {
             "terminals": [{"name": "a", "requestEndpoint": "tcp://mt4.example:1"}],
         },
         "Set networkCidr",
+    ),
+    "policy to ticks at a host name": (
+        {
+            "networkPolicy": {"enabled": True},
+            "terminals": [{**ALPHA, "tickEndpoint": "tcp://ticks-sim:1"}],
+        },
+        "Set networkCidr",
+    ),
+    "policy without the port of NATS": (
+        {
+            "networkPolicy": {"enabled": True},
+            "config": {"nats": {"servers": ["nats://nats", "tls://nats:14222"]}},
+        },
+        "names port 14222, and networkPolicy.natsPorts does not",
     ),
     "node's port twice": (
         {
@@ -409,6 +492,41 @@ def test_bad_values_are_refused_with_their_path(values: Values, message: str) ->
         render(values)
 
     assert "Helm" in type(refused.value).__name__
+
+
+@pytest.mark.parametrize("release", ["7desk", "desk.eu", "d" * 26 + ".x"])
+def test_release_whose_name_fits_no_service(release: str) -> None:
+    """Helm takes names that Kubernetes refuses for a Service: the chart says what to do."""
+    with_own = manifests({"fullnameOverride": "desk"}, name=release)
+
+    assert only(with_own, "Service", "desk-demo")
+    if release.startswith("d" * 26):  # cut before the dot
+        assert only(manifests(name=release), "Service", f"{'d' * 26}-demo")
+        return
+    with pytest.raises(Exception, match="set fullnameOverride"):
+        render(name=release)
+
+
+def test_names_of_dashboards_are_no_terminals() -> None:
+    """A terminal may be called as a dashboard's file; both get their ConfigMap."""
+    named = [
+        {"name": "terminal", "simulated": True},
+        {**ALPHA, "name": "overview"},
+    ]
+    found = manifests({"terminals": named, "monitoring": {"dashboards": {"enabled": True}}})
+    maps = [each["metadata"]["name"] for each in found if each["kind"] == "ConfigMap"]
+
+    assert 4 == len(maps) == len(set(maps))
+
+
+def test_password_file_goes_with_its_user() -> None:
+    """The way that is read again at each reconnect is no less allowed than the variable."""
+    secret = {"config": "nats.password_file", "secretName": "a", "secretKey": "password"}
+    found = manifests({"config": {"nats": {"user": "u"}}, "secrets": [secret]})
+    spec = only(found, "Deployment", "gw-mt4-gateway-demo")["spec"]["template"]["spec"]
+    variables = {each["name"]: each.get("value") for each in spec["containers"][0]["env"]}
+
+    assert variables["MT4GW_NATS__PASSWORD_FILE"].endswith("/nats.password_file/password")
 
 
 def test_package_can_be_made(tmp_path: Path) -> None:

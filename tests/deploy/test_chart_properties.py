@@ -34,6 +34,9 @@ REFUSALS = (
     "Set the other",
     "knows no host names",
     "share httpPort",
+    "exclude each other",
+    "holds a login",
+    "networkPolicy.natsPorts",
 )
 
 # Parts of Kubernetes objects: the schema leaves them to the cluster, so here are some of each.
@@ -48,10 +51,12 @@ OBJECTS: dict[str, list[Any]] = {
     "tcpSocket": [{"port": 1}],
     "tolerations": [{"operator": "Exists"}],
     "metricsFrom": [{"podSelector": {}}],
+    "frontDoorFrom": [{"podSelector": {}}],
     "dnsTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
     "natsTo": [{"namespaceSelector": {}}],
     "extraIngress": [{"ports": [{"port": 1}]}],
     "extraEgress": [{"ports": [{"port": 2}]}],
+    "env": [{"name": "Y", "value": "y"}],
     "extraEnv": [{"name": "X", "value": "a: 'b' # \"c\""}],
     "extraEnvFrom": [{"secretRef": {"name": "x"}}],
     "extraVolumes": [{"name": "x", "emptyDir": {}}],
@@ -121,7 +126,9 @@ def _strings(schema: dict[str, Any]) -> st.SearchStrategy[str]:
     if "pattern" not in schema:
         found = st.text(max_size=30)
     else:
-        found = st.from_regex(schema["pattern"].replace("$", r"\Z"))
+        # As JSON Schema means it: the end is the end, a digit is one of ASCII.
+        pattern = schema["pattern"].replace("$", r"\Z").replace(r"\d", "[0-9]")
+        found = st.from_regex(pattern)
     least, most = schema.get("minLength", 0), schema.get("maxLength", 1000)
     return found.filter(lambda text: least <= len(text) <= most)
 

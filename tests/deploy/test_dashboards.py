@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import promql_parser
 import pytest
+import yaml
 
 from deploy.metric_names import kinds, used
 from deploy.panels import SELECTION
@@ -152,6 +155,51 @@ def test_threshold_is_the_alerts() -> None:
             if panel["type"] == "timeseries":
                 number = f"{steps[0]['value']:g}"
                 assert re.search(rf'(> |le="){re.escape(number)}\b', ALERTS[name]["expr"]), title
+
+
+@pytest.mark.system("promtool")
+@pytest.mark.parametrize(
+    ("title", "metrics", "well", "other"),
+    [
+        ("Terminals without an active gateway", ("build_info", "active"), "1x120", "1x5"),
+        ("Terminals down", ("terminal_up",), "1x120", "0x120"),
+        ("Halted", ("halted",), "0x120", "1x120"),
+    ],
+)
+def test_tile_counts_terminals(
+    title: str, metrics: tuple[str, ...], well: str, other: str, tmp_path: Path
+) -> None:
+    """Two terminals of one name: all is well with one; the other is down, halted, or only past."""
+    (target,) = PANELS[f"overview: {title}"]["targets"]
+    case = {
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [
+                    {
+                        "series": f'{PREFIX}{name}{{terminal="demo",namespace="{namespace}"}}',
+                        "values": values,
+                    }
+                    for name in metrics
+                    for namespace, values in (("one", well), ("two", other))
+                ],
+                "promql_expr_test": [
+                    {
+                        "expr": re.sub(r"\$\w+", ".*", target["expr"].replace("$__range", "3h")),
+                        "eval_time": "2h",
+                        "exp_samples": [{"labels": "{}", "value": 1}],
+                    }
+                ],
+            }
+        ]
+    }
+    file = tmp_path / "case.yaml"
+    file.write_text(yaml.safe_dump(case), encoding="utf-8")
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(file)], capture_output=True, text=True, check=False
+    )
+
+    assert 0 == done.returncode, done.stdout + done.stderr
 
 
 def test_every_metric_is_shown() -> None:

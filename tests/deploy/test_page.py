@@ -35,6 +35,9 @@ async def test_page_shows_the_gateway_at_work(nats_server: NatsServer) -> None:
     assert terminal.startswith("Connected yes Link up May trade yes")
     assert f"Account {terms.login} at {terms.server} Protocol bridge" in terminal
     assert "trade 0 of 256" in shown(page, "queues", "dl")
+    assert re.search(
+        r"Connected yes Server .* Round trip .* Journal ok$", shown(page, "nats", "dl")
+    )
     command = r"DO_ORDER_SEND succeeded [\d.]+ m?s tester from-a-test"
     assert re.search(command, shown(page, "commands", "table"))
     assert "EURUSD 1.23456 1.23478" in shown(page, "ticks", "table")

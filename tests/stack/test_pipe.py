@@ -68,8 +68,10 @@ def _over_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STACK_TRANSPORT", "pipe")
 
 
-async def test_garbled_reply_is_resolved(nats_server: NatsServer) -> None:
-    """Half a reply names its request, so the truth is asked for at once."""
+async def test_garbled_reply_is_resolved(
+    nats_server: NatsServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half a reply names its request, so the truth is asked for at once; the log names it, too."""
     async with Stack(nats_server.url) as stack:
         stack.terminal.faults.add_spec("garble:DO_ORDER_SEND:1")
         result = await stack.buy(id_="garbled")
@@ -77,6 +79,7 @@ async def test_garbled_reply_is_resolved(nats_server: NatsServer) -> None:
         assert (True, True) == (result.succeeded, result.resolved)
         assert 1 == len(stack.terminal.truth.executions("tester/garbled"))
         assert 1 == stack.metric("replies_discarded_total", reason="malformed")
+        assert "reply_malformed id=tester/garbled action=DO_ORDER_SEND" in caplog.text
 
 
 async def test_late_reply_after_a_lost_link_runs_nothing_twice(nats_server: NatsServer) -> None:

@@ -146,6 +146,14 @@ async def test_result_of_an_earlier_gateway_is_known(nats_server: NatsServer) ->
         assert 1 == len(stack.terminal.broker.orders)
 
 
+async def test_standby_tells_of_no_missing_journal(nats_server: NatsServer) -> None:
+    """It has begun no term of its own; that is no lack of JetStream."""
+    async with Stack(nats_server.url, **HA) as stack, Pair(stack) as pair:
+        told = [app.describe()["journal"] for app in (stack.app, pair.second)]
+
+    assert ["ok", "standing by"] == told
+
+
 async def test_deposed_gateway_starts_over_and_writes_nothing(nats_server: NatsServer) -> None:
     """It slept past its lease: whatever it still believes, the journal refuses it."""
     # Not over a pipe: that has one server, and the second gateway would wait for it.
@@ -184,6 +192,19 @@ async def test_lease_that_ran_out_in_an_outage_is_taken_again(
 
         assert result.succeeded
         assert before == stack.app.describe()["term"]
+
+
+@pytest.mark.parametrize("body", [b'{"reason": ""}', b'{"reason": null}', b"{}"])
+async def test_halt_without_a_word_is_shown(nats_server: NatsServer, body: bytes) -> None:
+    """An empty reason would read as *not halted*."""
+    async with Stack(nats_server.url) as stack:
+        connection = await nats.connect(nats_server.url)
+        reply = await connection.request("mt4.demo.control.halt", body, timeout=5)
+        await connection.close()
+        said = json.loads(reply.data)
+        await stack.client.control("resume")
+
+    assert "no reason was given" == said["halted"]
 
 
 async def test_halt_outlives_the_gateway(nats_server: NatsServer) -> None:

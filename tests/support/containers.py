@@ -31,13 +31,15 @@ runroot = "{store}/run"
 """
 
 # The limits: in a container without CAP_SYS_RESOURCE the defaults cannot be set. runc: crun
-# refuses hybrid control groups.
+# refuses hybrid control groups. netavark: containers find each other by name.
 CONTAINERS = """[containers]
 default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+[network]
+network_backend = "netavark"
 """
 
 

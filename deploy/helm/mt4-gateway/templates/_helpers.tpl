@@ -122,10 +122,10 @@ tcp://{{ include "mt4-gateway.fullname" .root }}-{{ .terminal.name }}-sim:28283
 {{- end }}
 {{- end }}
 
-{{/* The terminal's secrets win over the common ones for the same key. */}}
+{{/* The terminal's secrets win over the common ones for the same key; "secrets" stand for all. */}}
 {{- define "mt4-gateway.secrets" -}}
 {{- $byKey := dict -}}
-{{- range concat .root.Values.secrets .terminal.secrets }}{{ $_ := set $byKey .config . }}{{ end -}}
+{{- range default (concat .root.Values.secrets .terminal.secrets) (get . "secrets") }}{{ $_ := set $byKey .config . }}{{ end -}}
 {{- toJson $byKey -}}
 {{- end }}
 
@@ -256,6 +256,24 @@ image: {{ include "mt4-gateway.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   {{- toYaml .Values.containerSecurityContext | nindent 2 }}
+{{- end }}
+
+{{/* Where the pods of a terminal may run: (dict "root" $ "terminal" <entry>). */}}
+{{- define "mt4-gateway.placement" -}}
+{{- with mergeOverwrite (deepCopy .root.Values.nodeSelector) (deepCopy .terminal.nodeSelector) }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat .root.Values.tolerations .terminal.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The port of the front door, where other pods reach it; empty for one that is closed. */}}
+{{- define "mt4-gateway.doorPort" -}}
+{{- $door := get (include "mt4-gateway.config" . | fromJson) "front_door" -}}
+{{- include "mt4-gateway.boundPort" (default "" (get (default dict $door) "endpoint")) -}}
 {{- end }}
 
 {{/* The port of an endpoint that is bound (tcp://*:PORT); empty for one that connects. */}}
