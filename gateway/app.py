@@ -255,7 +255,8 @@ class App:
         self.metrics.is_active(True)
         tasks.create_task(self.jobs.run(), name="jobs")
         tasks.create_task(self._mind_the_journal(), name="journal")
-        tasks.create_task(self.commands.watch(), name="watch")
+        looking = self.commands.unknowns.watch(self.config.terminal.watch_interval_s)
+        tasks.create_task(looking, name="watch")
 
     async def _inherit(self) -> Inheritance:
         while True:
@@ -334,6 +335,7 @@ class App:
         if self.role is Role.ACTIVE:
             self.bus.post_event("gateway", self._gateway_event("stopping"))
         self.jobs.stop()
+        await self.bus.retire()
         await self.commands.drain(DRAIN_GRACE_S)
 
     def _open_feed(self) -> None:

@@ -151,6 +151,7 @@ class Bus:
         self.encoding = Encoding.MSGPACK if config.bus.encoding == "msgpack" else Encoding.JSON
         self._inboxes = _below(config.bus.inbox_prefixes)
         self._audit = Chain()
+        self._served: list[Callable[[], Awaitable[None]]] = []
         self._tick_subjects: dict[str, str] = {}
         self._outgoing: list[tuple[str, bytes]] = []
         self._outgoing_there = asyncio.Event()
@@ -326,16 +327,17 @@ class Bus:
         self._accept, self._state_of = accept, state_of
         self._status, self._control = status, control
         await self._keep_last_ticks()
-        subscribe, names = self.client.subscribe, self.subjects
-        await subscribe(names.query("*"), queue=QUEUE_GROUP, cb=self._on_query)
-        await subscribe(names.trade("*", "*"), queue=QUEUE_GROUP, cb=self._on_trade)
-        await subscribe(names.command("*", "*"), queue=QUEUE_GROUP, cb=self._on_question)
-        for verb in CONTROL_VERBS:
-            await subscribe(names.control(verb), queue=QUEUE_GROUP, cb=self._on_control)
+        names = self.subjects
+        served = {
+            names.query("*"): self._on_query,
+            names.trade("*", "*"): self._on_trade,
+            names.command("*", "*"): self._on_question,
+            **{names.control(verb): self._on_control for verb in CONTROL_VERBS},
+        }
+        for subject, handle in served.items():
+            found = await self.client.subscribe(subject, queue=QUEUE_GROUP, cb=handle)
+            self._served.append(found.drain)
         await self._announce_service()
-        # The flush's PING would overtake the SUBs that wait for the flusher's turn: see
-        # tests/stack/test_nats_facts.py.
-        await asyncio.sleep(0)
         try:
             await self.client.flush(CONNECT_TIMEOUT_S)
         except (NatsError, TimeoutError) as exc:
@@ -377,6 +379,18 @@ class Bus:
             handler=self._on_status,
             metadata={"request": "empty", "response": "status", "effect": "query"},
         )
+        self._served.append(service.stop)
+
+    async def retire(self) -> None:
+        """Take nothing more in, so that NATS asks another gateway; what has come is answered."""
+        if not self.client.is_connected:
+            return
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await asyncio.gather(*(end() for end in self._served))
+        except (TimeoutError, NatsError) as exc:
+            log.warning("nats_silent cause=%r", exc)
+        self._served.clear()
 
     async def _on_query(self, msg: Msg) -> None:
         # A query's client is not in its subject; its inbox tells askers apart for fairness.

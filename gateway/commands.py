@@ -11,12 +11,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gateway import cancellation, replies
 from gateway.actions import ACTIONS, digest_of
 from gateway.audit import Audit, Steps, describe_event, describe_send, nobody
 from gateway.config import Config
+from gateway.core.choice import exchange_for
 from gateway.core.exchange import (
     Clear,
     Event,
@@ -25,7 +26,6 @@ from gateway.core.exchange import (
     Listen,
     NotSent,
     Pause,
-    ReadExchange,
     Replied,
     Rules,
     Send,
@@ -35,7 +35,6 @@ from gateway.core.exchange import (
     Woke,
 )
 from gateway.core.lanes import Lanes
-from gateway.core.ledger_trade import LedgerTrade
 from gateway.core.messages import (
     Answer,
     Cause,
@@ -54,16 +53,16 @@ from gateway.core.messages import (
     Source,
     Wish,
 )
-from gateway.core.search_trade import SearchTrade
 from gateway.envelope import new_id
 from gateway.errors import InvalidCommand, JournalAway
 from gateway.guard import NO_FACTS, Facts, Guard
-from gateway.journal.trades import WATCHED_S, Inheritance, Journal, Sent
+from gateway.journal.trades import Inheritance, Journal, Sent
 from gateway.metrics import Metrics
 from gateway.policy import halted
 from gateway.policy_settings import PolicyInForce
 from gateway.screening import Screened, Screening
 from gateway.terminal.line import FINAL, Line
+from gateway.unknowns import Unknowns
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +88,6 @@ DRAINED = Conclusion(
 
 NOT_KNOWN = 503
 """The code of what could not be judged: `RULES_UNKNOWN`, `STATE_UNKNOWN`."""
-
-SECOND_LOOK_S = 30.0
-"""How long a second look at an unknown trade may take, beside the wait for a stale frame."""
 
 OURSELVES = "gateway"
 """The client that the gateway's own reads run under; a client that is called so trades like any."""
@@ -172,12 +168,20 @@ class Commands:
         self._endings: set[asyncio.Task[None]] = set()
         self._driven: _Work | None = None
         self._idle = asyncio.Event()
-        self._unknown: dict[CommandId, Sent] = {}
         self._draining = False
         self._broken: BaseException | None = None
         self._screenings: set[asyncio.Task[None]] = set()
         self.screening = Screening(self._look_up)
         self._guard = Guard(self._policy, self._look_up, self.screening.quote)
+        self.unknowns = Unknowns(
+            line,
+            journal,
+            self._guard,
+            metrics,
+            self._rules,
+            look=self._second_look,
+            record=lambda *proved: self._in_background(self._record_proof(*proved)),
+        )
         self.last_results: deque[Result] = deque(maxlen=SHOWN)
         metrics.watch_queues(self._lanes.depth, self._lanes.capacity)
 
@@ -512,7 +516,7 @@ class Commands:
 
     def inherit(self, inheritance: Inheritance) -> None:
         """Find out first what became of the trades that an earlier gateway had sent."""
-        self._unknown = {sent.command.key: sent for sent in inheritance.unknown}
+        self.unknowns.inherit(inheritance.unknown)
         open_ones = [*inheritance.unfinished, *inheritance.unknown]
         self._guard.inherit(sent.command for sent in open_ones)
         self._guard.recall((sent.command, outcome) for sent, outcome in inheritance.lately)
@@ -523,7 +527,7 @@ class Commands:
             work = _Work(
                 command,
                 answers=[],
-                exchange=self._exchange(command, sent.dialect),
+                exchange=exchange_for(command, sent.dialect, self._rules),
                 recorded=True,
                 is_left=True,
                 inherited=True,
@@ -594,7 +598,7 @@ class Commands:
             if cause is not None:
                 await self._finish(work, Conclusion(Outcome.DENIED, cause=cause))
                 return
-            work.exchange = self._exchange(work.command, dialect)
+            work.exchange = exchange_for(work.command, dialect, self._rules)
         event = work.event
         while True:
             event, work.proof = work.proof or event, None
@@ -672,9 +676,6 @@ class Commands:
         reason = ACTIONS[command.action].refuse_for(dialect, command.params)
         return Cause(Source.GATEWAY, 400, "INVALID", reason) if reason else None
 
-    def _exchange(self, command: Command, dialect: Dialect | None) -> Exchange:
-        return _exchange(command, dialect, self._rules)
-
     # ---- pauses -------------------------------------------------------------------------
 
     def _park(self, work: _Work, pause: Pause) -> None:
@@ -716,67 +717,27 @@ class Commands:
         if request.purpose not in (Purpose.COMMAND, Purpose.RESOLVE):
             return
         work = self._trades.get(command.key)
-        unknown = self._journal.unknown.get(command.key)
         if work is not None and work.alarm is not None:
             work.note(f"late {describe_event(Replied(reply, request.purpose))}")
             self._wake(work, Replied(reply, request.purpose))
         elif work is not None:
             work.note(f"late {describe_event(Replied(reply, request.purpose))}")
             work.proof = Replied(reply, request.purpose)
-        elif unknown is not None:
-            self._replace(request, command, unknown, reply)
+        else:
+            self.unknowns.take(request, reply)
 
-    def _replace(self, request: Request, command: Command, old: Result, reply: Reply) -> None:
-        """Put a late proof in the place of unknown, once."""
-        exchange = self._exchange(command, request.dialect)
-        step = exchange.advance(Replied(reply, request.purpose), time.monotonic())
-        if isinstance(step, Finish):
-            self._prove(command, old, step.conclusion, "a late reply")
-
-    def _prove(self, command: Command, old: Result, found: Conclusion, how: str) -> None:
-        """Replace unknown by what was found, and say so."""
-        warnings = [f"{how} proved it; it had been reported as unknown", found.warning]
-        proved = replace(
-            found,
-            warning="; ".join(filter(None, warnings)),
-            attempts=old.conclusion.attempts,
-            resolved=True,
-        )
-        offset_s = self._line.session.broker_offset_s
-        proved = replies.finished(command, proved, offset_s=offset_s)
-        result = replace(old, conclusion=proved, finished_at_s=time.time())
-        if result.outcome is not Outcome.UNKNOWN and self._journal.settle(command.key):
-            self._metrics.resolved(str(result.outcome))
-            self._guard.ended(command.key, result.outcome)
-            self._in_background(self._record_proof(command, result, how))
-
-    async def watch(self) -> None:
-        """Look again, now and then, at what ended as unknown, until cancelled."""
-        while True:
-            await asyncio.sleep(self._config.terminal.watch_interval_s)
-            for old in list(self._journal.unknown.values()):
-                if old.finished_at_s < time.time() - WATCHED_S:
-                    self._journal.settle(old.key)
-                    self._unknown.pop(old.key, None)
-                    self._guard.forget(old.key)
-                elif self._line.is_usable and old.key in self._unknown:
-                    await self._look_again(self._unknown[old.key], old)
-
-    async def _look_again(self, sent: Sent, old: Result) -> None:
-        """Ask once more what became of a trade; it is sent no more."""
-        rules = replace(self._rules, searches=1, give_up_s=self._rules.settle_s + SECOND_LOOK_S)
+    async def _second_look(self, sent: Sent, rules: Rules) -> Conclusion:
+        """Find out once more what became of a trade, when nothing else is to be done."""
         work = _Work(
             sent.command,
             answers=[],
-            exchange=_exchange(sent.command, sent.dialect, rules),
+            exchange=exchange_for(sent.command, sent.dialect, rules),
             looked=asyncio.get_running_loop().create_future(),
         )
         assert work.looked is not None
-        if sent.ledger is not None:
-            self._line.session.pin(sent.command.key, sent.ledger)
         self._lanes.put_back(Lane.POLL, OURSELVES, work)
         self._waiting.set()
-        self._prove(sent.command, old, await work.looked, "a second look")
+        return await work.looked
 
     # ---- the end ------------------------------------------------------------------------
 
@@ -815,7 +776,7 @@ class Commands:
             await self._audit.finished(command, result, work.via or "", work.steps)
         if result.outcome is Outcome.UNKNOWN and work.exchange and work.exchange.dialect:
             ledger = self._line.session.pinned(command.key)
-            self._unknown[command.key] = Sent(command, work.exchange.dialect, ledger)
+            self.unknowns.add(Sent(command, work.exchange.dialect, ledger))
         self._open.discard(work)
 
     def _result(
@@ -869,12 +830,3 @@ class Commands:
             took_s,
             result.trace,
         )
-
-
-def _exchange(command: Command, dialect: Dialect | None, rules: Rules) -> Exchange:
-    """Choose the exchange for a command, by what it does and who is asked."""
-    if not command.is_trade:
-        return ReadExchange(command, rules)
-    if dialect is Dialect.METATRADER4_SERVER:
-        return SearchTrade(command, rules)
-    return LedgerTrade(command, rules)

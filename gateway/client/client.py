@@ -183,7 +183,6 @@ class Mt4Client:
         inbox = self._connection.new_inbox()
         try:
             probe = await self._connection.subscribe(inbox)
-            await asyncio.sleep(0)  # else the flush overtakes the subscription
             await self._connection.flush()
             await probe.unsubscribe()
         except (NatsError, OSError) as exc:
@@ -657,7 +656,6 @@ class Mt4Client:
             for subject in subjects:
                 self._denials.forget(subject)
                 subscriptions.append(await self._connection.subscribe(subject, cb=note))
-            await asyncio.sleep(0)  # else the flush overtakes the subscription
             await self._connection.flush()
             connections = self._connection.stats["reconnects"]
             while not self._connection.is_closed:

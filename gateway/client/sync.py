@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -188,7 +189,7 @@ class Mt4:
             while True:
                 try:
                     item = self._run(following())
-                except StopAsyncIteration:
+                except (StopAsyncIteration, CancelledError):  # the latter: closed as it began
                     return
                 yield item
         finally:

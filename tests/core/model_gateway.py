@@ -120,7 +120,7 @@ class Gateway:
         self._tasks = [
             loop.create_task(self.line.keep()),
             loop.create_task(self.commands.run()),
-            loop.create_task(self.commands.watch()),
+            loop.create_task(self.commands.unknowns.watch(config.terminal.watch_interval_s)),
         ]
 
     def _stray(self, request: Request, reply: Reply) -> None:

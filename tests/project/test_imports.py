@@ -67,7 +67,14 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "gateway.schemas": FOUNDATION | BODIES | {"gateway.tick"},
     "gateway.asyncapi": FOUNDATION | BODIES | {"gateway.schemas"},
     "gateway.commands": FLOW
-    | {"gateway.audit", "gateway.guard", "gateway.replies", "gateway.screening"},
+    | {
+        "gateway.audit",
+        "gateway.guard",
+        "gateway.replies",
+        "gateway.screening",
+        "gateway.unknowns",
+    },
+    "gateway.unknowns": FLOW | {"gateway.guard", "gateway.replies"},
     "gateway.symbols": frozenset({"gateway.core"}),
     "gateway.screening": frozenset({"gateway.core", "gateway.symbols", "gateway.tick"}),
     "gateway.replies": frozenset({"gateway.core", "gateway.mt4_enums"}),

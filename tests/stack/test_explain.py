@@ -176,9 +176,8 @@ async def test_proof_that_comes_late_is_told(nats_server: NatsServer) -> None:
 
         assert "unknown" == first.outcome == found.outcome
         await eventually(lambda: stack.terminal.broker.orders)
-        sent = stack.app.commands._unknown[CommandId("tester", "doubt")]
         old = stack.app.journal.unknown[CommandId("tester", "doubt")]
-        await stack.app.commands._look_again(sent, old)
+        await stack.app.commands.unknowns.look_again(old)
         await eventually(lambda: not stack.app.journal.unknown)
         while "proved, succeeded" not in told(found):
             found = await explained(stack, "doubt")

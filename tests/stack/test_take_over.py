@@ -12,7 +12,7 @@ import pytest
 from nats.aio.client import Client
 
 from gateway.app import App, Role
-from gateway.client import CommandResult, NoAnswer, Outcome
+from gateway.client import CommandResult, NoAnswer, NobodyListens, Outcome
 from gateway.config import Journal
 from gateway.errors import ConfigError, JournalAway, StartOver
 from gateway.journal.streams import Streams
@@ -84,6 +84,34 @@ async def test_step_down_hands_over_within_a_second(nats_server: NatsServer) -> 
 
         assert result.succeeded
         assert took_s < 3.0  # 60 s if it were waited for; bench and chaos print how long it takes
+
+
+async def test_no_request_is_lost_between_two_gateways(nats_server: NatsServer) -> None:
+    """One that ends leaves the queue first, and answers what NATS had given it by then."""
+    async with Stack(nats_server.url, ha={"lease_ttl_s": 60}) as stack, Pair(stack) as pair:
+        answered, unanswered = list[CommandResult](), list[NoAnswer]()
+        is_over = asyncio.Event()
+
+        async def ask() -> None:
+            while not is_over.is_set():
+                try:
+                    answered.append(await stack.client.query("GET_ACCOUNT_INFO", timeout_s=0.5))
+                except NobodyListens:
+                    await asyncio.sleep(0.005)  # neither: it may ask again
+                except NoAnswer as exc:
+                    unanswered.append(exc)
+
+        asking = [asyncio.create_task(ask()) for _ in range(20)]
+        await eventually(lambda: len(answered) > 20)
+        stack.app.stop()
+        await stack.running
+        await pair.takes_over()
+        before = len(answered)
+        await eventually(lambda: len(answered) > before + 20)
+        is_over.set()
+        await asyncio.gather(*asking)
+
+        assert [] == unanswered
 
 
 async def test_order_in_work_at_a_kill_is_found_by_the_next_gateway(
