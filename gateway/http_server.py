@@ -90,8 +90,9 @@ class HttpServer:
                 writer.close()
                 await writer.wait_closed()
         except (TimeoutError, OSError):
-            writer.transport.abort()
+            pass
         finally:
+            writer.transport.abort()  # nothing, if it is closed
             self._connections.pop(writer, None)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
