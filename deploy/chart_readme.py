@@ -48,10 +48,14 @@ terminals:
   - name: alpha
     requestEndpoint: tcp://10.0.0.5:28282
     tickEndpoint: tcp://10.0.0.5:28283
+    secrets:                   # CURVE: both ends know each other, and nobody else reads along
+      - {config: terminal.curve_secret_key, secretName: alpha-keys, secretKey: gateway.secret}
+      - {config: terminal.curve_server_key, secretName: alpha-keys, secretKey: terminal.public}
     config:
       policy: {trading: true, symbols: [EURUSD]}
   - name: beta
     requestEndpoint: tcp://10.0.0.6:28282
+    unencrypted: true          # the existing server: a tunnel or a firewall has to guard it
 networkPolicy:
   enabled: true
 monitoring:
@@ -68,8 +72,8 @@ channel first, within ten seconds.
   pod, and the old one goes before the new one comes. A terminal of dialect *bridge* obeys only the last
   gateway that claimed it.
 * **Unknown keys are refused**, also those of `config`, with their path. So are a name or an endpoint
-  used twice, two ways to log in, a login in an address, a simulated terminal with an endpoint, two
-  monitors, and a NetworkPolicy to a host name.
+  used twice, two ways to log in, a login in an address, a simulated terminal with an endpoint, a
+  terminal that is reached without keys unless `unencrypted` says so, two monitors, and a NetworkPolicy to a host name.
 * **No cluster rights.** There is no role, and the pods get no token.
 * **Probes ask about the gateway**, not about NATS or the terminal: those being away is an alert, and
   no reason to restart. The startup, liveness and readiness probes can be changed one by one.

@@ -124,6 +124,7 @@ def _gateway() -> dict[str, Schema]:
         requestEndpoint=text(ENDPOINT),
         tickEndpoint=text(ENDPOINT),
         simulated=BOOLEAN,
+        unencrypted=BOOLEAN,
         config=config,
         secrets=listing(secret),
         networkCidr=text(CIDR),

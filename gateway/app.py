@@ -17,7 +17,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -152,6 +152,7 @@ class App:
             config.http.address, self.metrics, self.describe, self.not_ready_because
         )
         self._stopping = asyncio.Event()
+        self._telling = asyncio.Lock()
         self._steps_down = False
         self._has_inherited = False
 
@@ -309,17 +310,25 @@ class App:
         """Do what an operator says; raises `JournalAway` when it would not last."""
         match verb:
             case "halt":
-                await self.journal.halt(str(body.get("reason") or "no reason was given"))
-                await self._hold_jobs()
+                reason = str(body.get("reason") or "no reason was given")
+                await self._told(self.journal.halt(reason))
             case "resume":
-                await self.journal.resume()
-                await self._hold_jobs()
+                await self._told(self.journal.resume())
             case _:
                 self._steps_down = True
                 self.stop()
         log.warning("gateway_told verb=%s body=%s", verb, body)
         self.bus.post_event("gateway", self._gateway_event(verb))
         return self.describe()
+
+    async def _told(self, telling: Awaitable[None]) -> None:
+        """Have the journal and the jobs told, one verb after the other.
+
+        JetStream may hold jobs and let them go in another order than it was asked to.
+        """
+        async with self._telling:
+            await telling
+            await self._hold_jobs()
 
     async def _hold_jobs(self) -> None:
         """Have the queue hand out what the journal's halt leaves, and everything without one.

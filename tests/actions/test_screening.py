@@ -60,8 +60,9 @@ async def test_rules_are_read_once_per_session(nats_server: NatsServer) -> None:
         await stack.buy()
 
         assert 1 == asked(stack, "GET_SYMBOL_INFO")
+        before = stack.app.line.session.greeting
         await stack.terminal.restart()
-        await eventually(lambda: stack.is_ready)
+        await eventually(lambda: stack.is_ready and stack.app.line.session.greeting is not before)
         await stack.buy()
 
         assert 2 == asked(stack, "GET_SYMBOL_INFO")

@@ -28,7 +28,11 @@ pytestmark = pytest.mark.system(
     "python:helm_python", "python:kubernetes_validate", "python:cloudcoil"
 )
 
-ALPHA: Values = {"name": "alpha", "requestEndpoint": "tcp://10.0.0.5:28282"}
+ALPHA: Values = {
+    "name": "alpha",
+    "requestEndpoint": "tcp://10.0.0.5:28282",
+    "unencrypted": True,
+}
 
 examples = pytest.mark.parametrize("path", VALUES_FILES, ids=lambda path: path.stem)
 
@@ -200,7 +204,7 @@ def test_limits_of_clients_are_tables_in_the_file() -> None:
 
 def test_changed_configuration_restarts_only_its_gateway() -> None:
     """The checksum on the pods is that of their own terminal's file."""
-    beta = {"name": "beta", "requestEndpoint": "tcp://10.0.0.6:28282"}
+    beta = {**ALPHA, "name": "beta", "requestEndpoint": "tcp://10.0.0.6:28282"}
 
     def checksums(limit: float) -> dict[str, str]:
         changed = {**beta, "config": {"policy": {"max_lots_per_order": limit}}}
@@ -392,6 +396,10 @@ BAD: dict[str, tuple[Values, str]] = {
     ),
     "unknown key of a terminal": ({"terminals": [{**ALPHA, "lots": 1}]}, "/terminals/0.*lots"),
     "no endpoint": ({"terminals": [{"name": "a"}]}, r"terminals\[0\] \(a\): set requestEndpoint"),
+    "no keys": (
+        {"terminals": [{**ALPHA, "unencrypted": False}]},
+        "nothing encrypts the way to tcp://10.0.0.5:28282",
+    ),
     "same name": ({"terminals": [ALPHA, ALPHA]}, "name alpha is used twice"),
     "same terminal": (
         {"terminals": [ALPHA, {**ALPHA, "name": "b"}]},
@@ -442,7 +450,7 @@ BAD: dict[str, tuple[Values, str]] = {
         "go together",
     ),
     "one port for two": (
-        {"terminals": [{"name": "a", "requestEndpoint": "tcp://*:9464"}]},
+        {"terminals": [{**ALPHA, "requestEndpoint": "tcp://*:9464"}]},
         "the port 9464 is used twice",
     ),
     "both monitors": (
@@ -453,7 +461,7 @@ BAD: dict[str, tuple[Values, str]] = {
     "policy to a host name": (
         {
             "networkPolicy": {"enabled": True},
-            "terminals": [{"name": "a", "requestEndpoint": "tcp://mt4.example:1"}],
+            "terminals": [{**ALPHA, "requestEndpoint": "tcp://mt4.example:1"}],
         },
         "Set networkCidr",
     ),
@@ -474,7 +482,7 @@ BAD: dict[str, tuple[Values, str]] = {
     "node's port twice": (
         {
             "hostNetwork": True,
-            "terminals": [ALPHA, {"name": "b", "requestEndpoint": "tcp://10.0.0.6:28282"}],
+            "terminals": [ALPHA, {**ALPHA, "name": "b", "requestEndpoint": "tcp://10.0.0.6:1"}],
         },
         "share httpPort",
     ),

@@ -37,6 +37,7 @@ REFUSALS = (
     "exclude each other",
     "holds a login",
     "networkPolicy.natsPorts",
+    "nothing encrypts",
 )
 
 # Parts of Kubernetes objects: the schema leaves them to the cluster, so here are some of each.

@@ -65,7 +65,7 @@ annotations:
 
 {{/* The list of terminals, each with every key. JSON, because toYaml returns nothing where it fails. */}}
 {{- define "mt4-gateway.terminals" -}}
-{{- $defaults := dict "requestEndpoint" "" "tickEndpoint" "" "simulated" false "config" dict "secrets" list "networkCidr" "" "resources" dict "nodeSelector" dict "tolerations" list "podAnnotations" dict -}}
+{{- $defaults := dict "requestEndpoint" "" "tickEndpoint" "" "simulated" false "unencrypted" false "config" dict "secrets" list "networkCidr" "" "resources" dict "nodeSelector" dict "tolerations" list "podAnnotations" dict -}}
 {{- $terminals := list -}}
 {{- range .Values.terminals }}{{ $terminals = append $terminals (merge (deepCopy .) $defaults) }}{{ end -}}
 {{- toJson $terminals -}}
