@@ -198,6 +198,7 @@ class App:
                 self.front_door.close()
             if self._feed is not None:
                 self._feed.close()
+            self.ticks.close()
             self.line.close()  # before the lease: the next gateway wants the pipe's name, too
             await self.lease.release()
             await self.bus.close()

@@ -273,12 +273,13 @@ class Commands:
         cause = screened.cause
         if cause is None:
             facts = await self._guard.look_up(command, until_s)
-            cause = DRAINED.cause if self._draining else self._admitted(work, facts)
+            cause = None if self._draining else self._admitted(work, facts)
+        if self._draining:
+            await self._deny_unsent(work)
+            return
         if cause is None:
             return
-        if self._draining:
-            cause = DRAINED.cause
-        elif cause.code == NOT_KNOWN and not self._line.is_usable and time.monotonic() >= until_s:
+        if cause.code == NOT_KNOWN and not self._line.is_usable and time.monotonic() >= until_s:
             # It has only ever waited for a terminal. Told when it is true, not before.
             await asyncio.sleep(command.deadline_s - time.monotonic())
             reason = f"the deadline passed while the terminal was asked: {cause.message}"
@@ -490,7 +491,7 @@ class Commands:
         if work.command.is_trade and not self._journal.may_send():
             log.warning("command_left id=%s action=%s", work.command.key, work.command.action)
             self._open.discard(work)
-            del self._trades[work.command.key]
+            self._trades.pop(work.command.key, None)
         else:
             await self._finish(work, DRAINED)
 
@@ -500,8 +501,16 @@ class Commands:
     async def abandon(self) -> None:
         """Deny what has not been sent; `run` must have ended.
 
-        What may have been sent is left to the next gateway, which finds it in the journal.
+        What may have been sent is left to the next gateway, which finds it in the journal. Nothing
+        of this turn is done any more after it.
         """
+        self._draining = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for work in self._open:
+            if work.alarm is not None:
+                work.alarm.cancel()
+        self._lanes.remove_where(lambda _: True)
         for screening in self._screenings:
             screening.cancel()
         await asyncio.gather(*self._screenings, return_exceptions=True)
@@ -605,7 +614,7 @@ class Commands:
             step = self._next_step(work, work.exchange, event)
             match step:
                 case Finish(conclusion) if work.looked is not None:
-                    work.looked.set_result(conclusion)
+                    _tell(work.looked, conclusion)
                     return
                 case Finish(conclusion):
                     # The next command goes to the terminal while the result is told; the next
@@ -770,7 +779,8 @@ class Commands:
             await self._audit.finished(command, result, work.via or "", work.steps)
         await self._record(command, result, work.answers)
         if command.is_trade:
-            del self._trades[command.key]  # the same id again is answered from the journal now
+            # The same id again is answered from the journal now.
+            self._trades.pop(command.key, None)
         if command.is_trade and result.outcome is not Outcome.DENIED:
             work.note("the result is stored")
             await self._audit.finished(command, result, work.via or "", work.steps)
@@ -830,3 +840,9 @@ class Commands:
             took_s,
             result.trace,
         )
+
+
+def _tell(looked: asyncio.Future[Conclusion], found: Conclusion) -> None:
+    """Tell who looked, unless they were ended meanwhile."""
+    if not looked.done():
+        looked.set_result(found)

@@ -62,7 +62,10 @@ class HttpServer:
         """
         host, _, port = address.rpartition(":")
         try:
-            self._server = await asyncio.start_server(self._connected, host.strip("[]"), int(port))
+            self._server = await asyncio.start_server(
+                self._connected, host.strip("[]"), int(port), start_serving=False
+            )
+            await self._server.start_serving()
         except OSError as exc:
             problem = f"http.address: cannot listen on {address}: {exc.strerror or exc}"
             raise ConfigError([problem]) from exc
@@ -71,14 +74,17 @@ class HttpServer:
 
     async def stop(self) -> None:
         """Stop listening and cut what is connected."""
-        if self._server is not None:
-            self._server.close()
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
             for writer in self._connections:
                 writer.transport.abort()
-            await self._server.wait_closed()
-            self._server = None
+            await server.wait_closed()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._server is None:  # it came as we stopped
+            writer.transport.abort()
+            return
         self._connections[writer] = None
         if len(self._connections) > MAX_CONNECTIONS:
             oldest = next(iter(self._connections))
@@ -124,6 +130,8 @@ class HttpServer:
                 *self._headers,
             ],
         )
+        if writer.transport.is_closing():
+            return  # it was cut, or has gone; uvloop would raise
         writer.write(connection.send(head) or b"")
         if not is_head:
             writer.write(connection.send(h11.Data(answer.body)) or b"")

@@ -6,6 +6,8 @@
 * Where TLS is configured, nothing is said to a server that offers none: nats-py would log in
   unencrypted, and somebody in between could read the password.
 
+* An answer to a flush that was given up ends nothing; nats-py's reading ended with it, and the
+  connection was deaf while it looked well.
 * Headers that are none are left out, as nats-py does where it notices; some end its reading.
 * To the server a subject is any bytes between two spaces. nats-py's reading ended with one that is
   not UTF-8, and one with a vertical tab was read as two: what stood behind it named another
@@ -136,6 +138,12 @@ class Connection(Client):
         """
         await asyncio.sleep(0)
         await super().flush(timeout)
+
+    async def _process_pong(self) -> None:
+        """Take an answer in, also one that nobody waits for any more."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
 
     async def _process_err(self, err_msg: str) -> None:
         """Connect again after whatever the server complains of, but a missing right."""

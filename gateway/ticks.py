@@ -113,6 +113,12 @@ class Ticks:
             counts.missed += tick.seq - before.seq - 1
         self.newest[symbol] = tick
 
+    def close(self) -> None:
+        """Keep nothing for a bus that is closed."""
+        self._kept.clear()
+        if self._retry is not None:
+            self._retry.cancel()
+
     def _forward(self, batch: list[tuple[str, bytes]]) -> None:
         """Hand a batch to the bus, or keep the newest of each symbol until it takes it."""
         if batch and not self._kept and self._publish(batch):

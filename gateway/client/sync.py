@@ -66,10 +66,12 @@ class Mt4:
                 return
             self._is_closed = True
             ending = asyncio.run_coroutine_threadsafe(self._end(), self._loop)
-        ending.result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        try:
+            ending.result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     async def _end(self) -> None:
         if self._client is not None:
@@ -102,6 +104,9 @@ class Mt4:
         return self._client
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError("on_gap runs in the client's own thread: set a flag, ask elsewhere")
         with self._scheduling:
             if self._is_closed:
                 work.close()

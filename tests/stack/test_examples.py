@@ -103,6 +103,19 @@ async def test_closing_a_blocking_client_ends_its_other_threads(nats_server: Nat
         clients[0].orders()
 
 
+async def test_blocking_client_refuses_to_wait_for_itself(nats_server: NatsServer) -> None:
+    """What `on_gap` calls runs in the thread that would have to answer it."""
+
+    async def on_its_thread() -> None:
+        mt4.orders()
+
+    mt4 = await asyncio.to_thread(Mt4.connect, nats_server.url)
+    asking = asyncio.run_coroutine_threadsafe(on_its_thread(), mt4._loop)
+    with pytest.raises(RuntimeError, match="set a flag"):
+        await asyncio.wrap_future(asking)
+    await asyncio.to_thread(mt4.close)
+
+
 def test_blocking_client_that_finds_no_server_says_so() -> None:
     """And leaves no thread behind."""
     with pytest.raises(NotConnected):

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import socket
+import struct
 import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -16,9 +17,11 @@ from typing import Any
 import pytest
 
 from gateway import http_server
+from gateway.app import loop_factory
 from gateway.errors import ConfigError
 from gateway.metrics import Metrics
 from gateway.status import PAGE, StatusServer, watch_loop_lag
+from tests.support.stack import eventually
 
 HALF_A_REQUEST = b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: "
 
@@ -322,6 +325,36 @@ async def test_stop_does_not_wait_for_silent_connections(gateway: Gateway) -> No
         await asyncio.wait_for(server.stop(), 0.9)
 
         assert b"" == await read_to_end(reader)
+
+
+def test_client_that_resets_its_connection_is_no_error_of_ours(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Nor one that is cut; on the loop that the gateway runs on."""
+
+    async def slow(_: str) -> http_server.Answer:
+        await reset.wait()
+        return http_server.Answer(b"late")
+
+    async def serve() -> None:
+        server = http_server.HttpServer({"/slow": slow}, {})
+        host, _, port = (await server.start("127.0.0.1:0")).rpartition(":")
+        client = socket.create_connection((host, int(port)))
+        client.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        await eventually(lambda: server._connections)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.close()
+        (writer,) = server._connections
+        await eventually(writer.transport.is_closing)
+        reset.set()
+        await eventually(lambda: not server._connections)
+        await server.stop()
+
+    reset = asyncio.Event()
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(serve())
+
+    assert [] == [record.message for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_loop_lag_is_recorded() -> None:

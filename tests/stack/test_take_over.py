@@ -338,6 +338,26 @@ async def test_trade_that_waits_is_denied_at_the_end_only_under_the_lease(
         assert not stack.metric("commands_total", action="DO_ORDER_SEND", outcome="denied")
 
 
+async def test_nothing_is_left_in_the_lanes_of_a_turn_that_is_over(
+    nats_server: NatsServer,
+) -> None:
+    """It would be answered once more at its deadline, by a gateway that is no more."""
+    async with Stack(nats_server.url) as stack:
+        await stack.buy()  # its symbol's rules are known from here on
+        stack.terminal.faults.add_spec("slow:GET_ACCOUNT_INFO:always:150ms")
+        stack.background(_read(stack))
+        await eventually(lambda: stack.app.line.current_action == "GET_ACCOUNT_INFO")
+        ordering = asyncio.create_task(stack.buy(timeout_s=5.0))
+        await eventually(lambda: stack.metric("queue_depth", lane="trade"))
+        stack.running.cancel()
+        with suppress(asyncio.CancelledError):
+            await stack.running
+        result = await ordering
+
+        assert 410 == (result.error or {})["code"]
+        assert not any(lane["depth"] for lane in stack.app.commands.queues().values())
+
+
 async def test_second_look_that_waits_for_its_turn_disturbs_no_step_down(
     nats_server: NatsServer,
 ) -> None:

@@ -1,5 +1,6 @@
 """Flow 2 end to end: quotes from the terminal, ticks on the bus."""
 
+import asyncio
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
+from gateway import ticks
 from gateway.client import TickMessage
+from gateway.metrics import Metrics
 from gateway.sim.quotes import Replay, spec_for_file
 from tests.support.nats_server import NatsServer
 from tests.support.stack import EXISTING_SERVER, Stack, eventually
@@ -172,3 +175,23 @@ def packed_tick(seq: int) -> bytes:
     }
     body: bytes = msgpack.packb(tick)
     return body
+
+
+async def test_nothing_is_offered_to_a_bus_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a gateway that was replaced would try for ever."""
+    monkeypatch.setattr(ticks, "RETRY_S", 0.0)
+    offers: list[list[tuple[str, bytes]]] = []
+
+    def refuse(batch: list[tuple[str, bytes]]) -> bool:
+        offers.append(batch)
+        return False
+
+    path = ticks.Ticks("msgpack", publish=refuse, heard=lambda *_: None, metrics=Metrics())
+    path.polled("EURUSD", {"time": 1, "bid": 1.1, "ask": 1.2}, 1)
+    await eventually(lambda: len(offers) > 1)
+    path.close()
+    offers.clear()
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+    assert [] == offers
