@@ -57,6 +57,7 @@ async def test_running_gateway_tells_no_secret(
     async with Stack(
         server.url,
         encrypted,
+        transport="zmq",  # over a pipe there are no keys
         client_options=login,
         nats={"user": "gateway", "password_file": file},
         terminal={
