@@ -76,11 +76,10 @@ class Relay:
         await says(self.active, "terminal_greeted")
 
     async def is_taken_over(self) -> None:
-        """Wait for the end of the active one, and until the other one serves."""
+        """Wait for the end of the active one, and until another serves, maybe the newest."""
         assert -signal.SIGKILL == await ended(self.active, PATIENCE_S)
         self.active, self.standby = self.standby, self._start_gateway()
-        await says(self.active, "gateway_serving")
-        await says(self.active, "terminal_greeted")
+        await self.is_ready()
 
 
 Relays = dict[str, Relay]
