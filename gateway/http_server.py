@@ -34,6 +34,7 @@ class Answer:
     body: bytes
     content_type: str = "text/plain; charset=utf-8"
     status: HTTPStatus = HTTPStatus.OK
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 Route = Callable[[str], Awaitable[Answer]]
@@ -122,11 +123,7 @@ class HttpServer:
                 ("Content-Type", answer.content_type),
                 ("Content-Length", str(len(answer.body))),
                 ("Connection", "close"),
-                *(
-                    (("Allow", "GET, HEAD"),)
-                    if answer.status == HTTPStatus.METHOD_NOT_ALLOWED
-                    else ()
-                ),
+                *answer.headers,
                 *self._headers,
             ],
         )
@@ -144,7 +141,8 @@ class HttpServer:
             paths = " ".join(self._routes)
             return Answer(f"try one of {paths}\n".encode(), status=HTTPStatus.NOT_FOUND)
         if request.method not in (b"GET", b"HEAD"):
-            return Answer(b"read only\n", status=HTTPStatus.METHOD_NOT_ALLOWED)
+            allowed = (("Allow", "GET, HEAD"),)
+            return Answer(b"read only\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allowed)
         accept = dict(request.headers).get(b"accept", b"").decode("latin-1")
         try:
             return await route(accept)

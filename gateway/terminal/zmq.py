@@ -71,6 +71,11 @@ def _guard(
     return Guard(context, curve) if curve is not None and listens(endpoint) else None
 
 
+def _has_frames(socket: zmq.Socket[bytes]) -> bool:
+    """Tell whether there is something to read; the descriptor signals anew if there is not."""
+    return bool(int(socket.getsockopt(zmq.EVENTS)) & POLLIN)
+
+
 class ZmqWire:
     """A DEALER socket that speaks to a REP: `[correlation, empty, body]`, both ways.
 
@@ -110,13 +115,9 @@ class ZmqWire:
             self._socket.send_multipart([correlation, b"", body], zmq.NOBLOCK)
         except zmq.Again:
             return False
-        if self._has_frames():
+        if _has_frames(self._socket):
             self._loop.call_soon(self._drain)
         return True
-
-    def _has_frames(self) -> bool:
-        """Tell whether there is something to read; the descriptor signals anew if there is not."""
-        return self._socket is not None and bool(int(self._socket.getsockopt(zmq.EVENTS)) & POLLIN)
 
     def reconnect(self) -> None:
         """Drop the connection and make a new one. Reports the lost link."""
@@ -171,7 +172,7 @@ class ZmqWire:
 
     def _drain(self) -> None:
         for _ in range(DRAIN_BATCH):
-            if self._socket is None or not self._has_frames():
+            if self._socket is None or not _has_frames(self._socket):
                 return
             frames = self._socket.recv_multipart(zmq.NOBLOCK)
             if len(frames) == ENVELOPE_FRAMES and frames[1] == b"":
