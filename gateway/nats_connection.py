@@ -131,6 +131,12 @@ class Connection(Client):
         said = json.loads(super()._connect_command().removeprefix(_CONNECT))
         return _CONNECT + json.dumps(said | ours).encode() + b"\r\n"
 
+    def give_up(self) -> None:
+        """End each request that waits with a `TimeoutError`: after `close` no answer comes."""
+        for answer in self._resp_map.copy().values():
+            if not answer.done():
+                answer.set_exception(TimeoutError())
+
     async def flush(self, timeout: int = FLUSHED_WITHIN_S) -> None:  # noqa: ASYNC109 - as there
         """Return when the server has taken in all that was sent, subscriptions, too.
 

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -71,6 +72,11 @@ ID_CONFLICT = 409
 OnGap = Callable[[], None]
 
 _NOT_SENT = (OutboundBufferLimitError, ConnectionClosedError, ConnectionReconnectingError)
+
+
+def _has(told: asyncio.Future[CommandResult]) -> bool:
+    """Tell whether a result was told; the waiting is cancelled when the client is closed."""
+    return told.done() and not told.cancelled()
 
 
 def _nobody_minds() -> None:
@@ -200,8 +206,14 @@ class Mt4Client:
         return self._subjects
 
     async def close(self) -> None:
-        """Disconnect; whoever follows something comes to its end."""
+        """Disconnect; whoever follows something comes to its end.
+
+        Whoever waits for an answer is told `NoAnswer`: a trade may have run.
+        """
         self._closing = True
+        self._connection.give_up()
+        for told, _ in chain.from_iterable(self._told.values()):
+            told.cancel()
         with suppress(NatsError, OSError):  # nats-py trips over what it could not send
             await self._connection.close()
         await self._wake()
@@ -271,7 +283,7 @@ class Mt4Client:
                     await asyncio.wait((asked, told), return_when=asyncio.FIRST_COMPLETED)
                     if may_be_used:  # what is told may be another wish's; the answer is to this
                         await asyncio.wait((asked,), timeout=ASK_EVERY_S)
-                    if not told.done() or (asked.done() and asked.exception() is None):
+                    if not _has(told) or (asked.done() and asked.exception() is None):
                         return await asked
                     found = told.result()
                 except NobodyListens:
@@ -280,6 +292,7 @@ class Mt4Client:
                     found = await self._find_out(exc, timeout_s, told)
                 finally:
                     asked.cancel()
+                    await asyncio.gather(asked, return_exceptions=True)
             return await self._own(subject, body, timeout_s) if may_be_used else found
 
     async def submit(
@@ -344,11 +357,11 @@ class Mt4Client:
             async with self._listening(id_, denials=True) as told:
                 await self._store(action, params, timeout_s, id_)
                 await asyncio.wait([told], timeout=timeout_s + ANSWER_MARGIN_S)
-                if told.done():
+                if _has(told):
                     found = told.result()
                     may_be_used &= (found.error or {}).get("code") == ID_CONFLICT
                 else:
-                    lost = NoAnswer(id_, f"no result of job {id_} within {timeout_s:g} s")
+                    lost = NoAnswer(id_, f"no result of job {id_} {self._until(timeout_s)}")
                     found = await self._find_out(lost, timeout_s, told)
             if not may_be_used:
                 return found
@@ -532,16 +545,19 @@ class Mt4Client:
         except NoRespondersError as exc:
             raise nobody(id_, f"no gateway listens on {subject}") from exc
         except TimeoutError as exc:
-            raise NoAnswer(id_, f"no answer on {subject} within {timeout_s:g} s") from exc
+            raise NoAnswer(id_, f"no answer on {subject} {self._until(timeout_s)}") from exc
         return decode_published(reply.data, _encoding(reply.data, reply.headers))
+
+    def _until(self, timeout_s: float) -> str:
+        return "before this client was closed" if self._closing else f"within {timeout_s:g} s"
 
     async def _find_out(
         self, lost: NoAnswer, patience_s: float, told: asyncio.Future[CommandResult]
     ) -> CommandResult:
         """Ask about a trade whose answer did not come, for as long again as it had."""
         until_s = time.monotonic() + patience_s
-        while time.monotonic() < until_s:
-            if told.done():
+        while time.monotonic() < until_s and not self._closing:
+            if _has(told):
                 return told.result()
             try:
                 known = await self.outcome_of(lost.id)

@@ -85,6 +85,11 @@ class Bus:
         """Take a trade and say nothing."""
         self.asked.append(json.loads(msg.data))
 
+    async def stored(self, msg: Msg) -> None:
+        """Take a job, and say that it is stored."""
+        await self.take(msg)
+        await msg.respond(b'{"stream": "jobs", "seq": 1}')
+
     def answer_in_turn(self, *bodies: dict[str, Any]) -> Callable[[Msg], Awaitable[None]]:
         """Answer each request with the next body, the last one for ever."""
         left = list(bodies)
@@ -347,6 +352,24 @@ async def test_trade_that_nobody_knows_is_reported_with_its_id(client: Mt4Client
     await bus.serve("command.me.*", bus.answer_in_turn({"state": "not_known", "result": None}))
     with pytest.raises(NoAnswer) as caught:
         await client.order_send("EURUSD", "BUY", 0.1, timeout_s=0.1)
+
+    assert [caught.value.id] == [asked["id"] for asked in bus.asked]
+
+
+@pytest.mark.parametrize("how", ["trade", "job"])
+async def test_closing_tells_who_waits_for_a_trade_its_id(
+    how: str, client: Mt4Client, bus: Bus
+) -> None:
+    """It was sent, so it may run: not a cancellation, and not `NotConnected`; and at once."""
+    await bus.serve("trade.me.DO_ORDER_SEND", bus.take)
+    await bus.serve("job.me.DO_ORDER_SEND", bus.stored)
+    trade = client.trade if how == "trade" else client.job
+    waiting = asyncio.create_task(trade("DO_ORDER_SEND", {"lots": 0.1}, timeout_s=60))
+    await eventually(lambda: bus.asked)
+    await client.close()
+    async with asyncio.timeout(SOON_S):
+        with pytest.raises(NoAnswer, match="closed") as caught:
+            await waiting
 
     assert [caught.value.id] == [asked["id"] for asked in bus.asked]
 

@@ -103,6 +103,23 @@ async def test_closing_a_blocking_client_ends_its_other_threads(nats_server: Nat
         clients[0].orders()
 
 
+async def test_closing_a_blocking_client_tells_the_id_of_a_trade(nats_server: NatsServer) -> None:
+    """The thread that waits for it can ask later what became of it."""
+    async with await Mt4Client.connect(nats_server.url) as bus:
+        asked = await bus.connection.subscribe("mt4.demo.trade.me.DO_ORDER_SEND")
+        await bus.connection.flush()
+        mt4 = await asyncio.to_thread(Mt4.connect, nats_server.url)
+        waiting = asyncio.create_task(
+            asyncio.to_thread(mt4.order_send, "EURUSD", "BUY", 0.1, timeout_s=60)
+        )
+        sent = await asked.next_msg(5)
+        await asyncio.to_thread(mt4.close)
+        with pytest.raises(NoAnswer) as caught:
+            await waiting
+
+    assert json.loads(sent.data)["id"] == caught.value.id
+
+
 async def test_blocking_client_refuses_to_wait_for_itself(nats_server: NatsServer) -> None:
     """What `on_gap` calls runs in the thread that would have to answer it."""
 
