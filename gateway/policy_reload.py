@@ -44,6 +44,7 @@ class Reload:
         """Read it now; a bad one is reported, and the last good one stays."""
         try:
             config = self._load()
+            self._keep_a_list(config)
         except ConfigError as exc:
             self.policy.problem = "; ".join(exc.problems)
             log.error("policy_not_reloaded kept=last problem=%r", self.policy.problem)
@@ -54,6 +55,20 @@ class Reload:
             log.warning("policy_changed %s", change)
         if others := self._changed_elsewhere(config):
             log.warning("restart_needed sections=%s", ",".join(others))
+
+    def _keep_a_list(self, config: Config) -> None:
+        """Refuse to take the last client out: with none listed everybody may trade.
+
+        Raises:
+            ConfigError: The list was left out.
+        """
+        if self.policy.current.clients and not config.policy.clients:
+            raise ConfigError(
+                [
+                    "policy.clients: no client is left, and with none listed everybody may trade; "
+                    "`trading = false` stops them all, and a restart takes the list out"
+                ]
+            )
 
     def _changed_elsewhere(self, config: Config) -> list[str]:
         """Name the other sections that differ: they count from the next start."""

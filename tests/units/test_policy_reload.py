@@ -43,6 +43,23 @@ async def test_file_is_watched_where_there_are_no_signals(
         watching.cancel()
 
 
+def test_last_client_is_not_taken_out_of_the_list(tmp_path: Path) -> None:
+    """Whoever takes one right away must not give all to everybody."""
+    file = tmp_path / "gateway.toml"
+    file.write_text("[policy]\ntrading = true\n[policy.clients.alpha]\n")
+    reload = Reload(load(file, {}), lambda: load(file, {}), file)
+    file.write_text("[policy]\ntrading = true\n")
+    reload.now()
+
+    assert ["alpha"] == list(reload.policy.current.clients)
+    assert "no client is left" in (reload.policy.problem or "")
+    file.write_text("[policy]\ntrading = true\n[policy.clients.beta]\n")
+    reload.now()
+
+    assert ["beta"] == list(reload.policy.current.clients)
+    assert reload.policy.problem is None
+
+
 def test_other_sections_need_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Whoever changes them is told that they are not in force."""
     file = tmp_path / "gateway.toml"
