@@ -1,7 +1,7 @@
 # Thin on purpose: dev.py does the work, so that `python dev.py test` is the same without make.
 PYTHON ?= python3
 
-TARGETS := demo test test-all check format bench bench-full chaos lock setup setup-deploy
+TARGETS := demo test test-all check format bench bench-full chaos audit lock setup setup-deploy
 .PHONY: help $(TARGETS)
 
 help:

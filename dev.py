@@ -27,6 +27,7 @@ USAGE = """usage: python dev.py COMMAND [ARGUMENT ...]
   bench         measure throughput and latency beside the floor  (arguments go to bench)
   bench-full    the same with longer runs and large sizes
   chaos         run random faults against the invariants
+  audit         ask for known vulnerabilities of what is locked  (arguments go to pip-audit)
   lock          resolve the dependencies again, write the lock files
   setup         make .venv and stop
   setup-deploy  also install what checks image, chart, dashboards and releases"""
@@ -63,6 +64,7 @@ def main(arguments: list[str]) -> int:
         "bench": lambda: bench(*rest),
         "bench-full": lambda: bench("--full", *rest),
         "chaos": lambda: run_folder("tests/chaos", *rest),
+        "audit": lambda: audit(*rest),
         "setup": lambda: 0,
         "setup-deploy": setup_deploy,
     }
@@ -134,6 +136,13 @@ def bench(*arguments: str) -> int:
     return run("-m", "bench", *arguments)
 
 
+def audit(*arguments: str) -> int:
+    """Ask a database about each locked package; fails where a vulnerability is known."""
+    add(DEPLOY_LOCK)
+    locks = [f"--requirement={file}" for file in sorted(ROOT.glob("requirements*.lock"))]
+    return run("-m", "pip_audit", "--disable-pip", "--require-hashes", *locks, *arguments)
+
+
 def add(lock_file: Path) -> None:
     """Install a further lock file on top of `.venv`."""
     install([sys.executable, "-m", "pip", "--python", str(PYTHON)], lock_file)
@@ -180,8 +189,10 @@ def lock() -> int:
         subprocess.run([*pip, "install", "--quiet", "uv"], check=True)
         uv = Path(folder) / BIN.name / "uv"
         compile_lock = [str(uv), "pip", "compile", *options.split()]
-        runtime = ["pyproject.toml", "-o", "requirements.lock"]
-        developing = ["pyproject.toml", "--extra", "demo", "--group", "dev"]
+        # What the image has: all that a gateway can use, and nothing for a person at a shell.
+        runtime = ["pyproject.toml", "--extra", "fast", "--extra", "nkeys"]
+        runtime += ["-o", "requirements.lock"]
+        developing = ["pyproject.toml", "--all-extras", "--group", "dev"]
         everything = [*developing, "-o", LOCK.name]
         # On top of the one before, so that they add to .venv and change nothing there.
         deploy = [*developing, "--group", "deploy", "-c", LOCK.name, "-o", DEPLOY_LOCK.name]

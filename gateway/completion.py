@@ -7,13 +7,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import argcomplete
-from argcomplete.completers import FilesCompleter, SuppressCompleter
-from argcomplete.shell_integration import shellcode
-
 from gateway.actions import ACTIONS
+from gateway.errors import ConfigError
 from gateway.fields import OrderType
 from gateway.mt4_enums import INDICATORS, MARKET_INFO, TIMEFRAMES
+
+try:
+    import argcomplete
+    from argcomplete.completers import FilesCompleter, SuppressCompleter
+    from argcomplete.shell_integration import shellcode
+except ImportError as exc:
+    raise ConfigError(["TAB needs argcomplete: pip install 'mt4-gateway[completion]'"]) from exc
 
 PROGRAM = "mt4-gateway"
 

@@ -295,7 +295,10 @@ def start_nats_server(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 def run_demo(seconds: float | None, faults: list[str]) -> int:
     """Run the demo; the exit code says whether everything was seen that must be."""
-    from gateway import demo_view, logs  # noqa: PLC0415 - rich is needed only here
+    try:
+        from gateway import demo_view, logs  # noqa: PLC0415 - rich is needed only here
+    except ImportError as exc:
+        raise ConfigError(["the demo needs rich: pip install 'mt4-gateway[demo]'"]) from exc
 
     live = sys.stdout.isatty() and seconds is None and SECONDS_VARIABLE not in os.environ
     if seconds is None and not live:

@@ -1,19 +1,19 @@
 """A small read-only HTTP server: one request a connection, few connections, none for long.
 
-h11 reads and writes HTTP; what is ours is who may stay. Beyond the limit the oldest connection
-has to go, for a scrape is always among the newest: a hundred silent ones never stop it.
+Python's `http.server` reads and writes HTTP; what is ours is who may stay. Beyond the limit the
+oldest connection has to go, for a scrape is always among the newest: a hundred silent ones never
+stop it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from email.utils import formatdate
 from http import HTTPStatus
-
-import h11
+from http.server import BaseHTTPRequestHandler
+from io import BytesIO
 
 from gateway.errors import ConfigError
 
@@ -22,7 +22,7 @@ LIFETIME_S = 10.0
 """One connection carries one request and is cut after this, whatever it is doing."""
 
 MAX_HEAD_BYTES = 16_384
-READ_BYTES = 4096
+END_OF_HEAD = b"\r\n\r\n"
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,11 @@ class HttpServer:
         host, _, port = address.rpartition(":")
         try:
             self._server = await asyncio.start_server(
-                self._connected, host.strip("[]"), int(port), start_serving=False
+                self._connected,
+                host.strip("[]"),
+                int(port),
+                limit=MAX_HEAD_BYTES,
+                start_serving=False,
             )
             await self._server.start_serving()
         except OSError as exc:
@@ -104,48 +108,69 @@ class HttpServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Read one request and answer it."""
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
-        is_head = False
         try:
-            while (event := connection.next_event()) is h11.NEED_DATA:
-                connection.receive_data(await reader.read(READ_BYTES))
-            if not isinstance(event, h11.Request):
-                return  # it hung up
-            is_head = event.method == b"HEAD"
-            answer = await self._answer(event)
-        except h11.RemoteProtocolError as exc:
-            answer = Answer(b"this is no HTTP request\n", status=HTTPStatus(exc.error_status_hint))
-        head = h11.Response(
-            status_code=answer.status,
-            reason=answer.status.phrase.encode(),
-            headers=[
-                ("Date", formatdate(usegmt=True)),
-                ("Content-Type", answer.content_type),
-                ("Content-Length", str(len(answer.body))),
-                ("Connection", "close"),
-                *answer.headers,
-                *self._headers,
-            ],
-        )
+            exchange = _Exchange(await reader.readuntil(END_OF_HEAD))
+        except asyncio.LimitOverrunError:
+            exchange = _Exchange(b"", HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        except asyncio.IncompleteReadError:
+            return  # it hung up
+        written = exchange.written(await self._answer(exchange), self._headers)
         if writer.transport.is_closing():
             return  # it was cut, or has gone; uvloop would raise
-        writer.write(connection.send(head) or b"")
-        if not is_head:
-            writer.write(connection.send(h11.Data(answer.body)) or b"")
+        writer.write(written)
         await writer.drain()
 
-    async def _answer(self, request: h11.Request) -> Answer:
+    async def _answer(self, request: _Exchange) -> Answer:
         """Route a request; a mistake of ours is logged and told as one."""
-        route = self._routes.get(request.target.partition(b"?")[0].decode("latin-1"))
+        if request.refusal is not None:
+            return Answer(b"this is no HTTP request\n", status=request.refusal)
+        route = self._routes.get(request.path.partition("?")[0])
         if route is None:
             paths = " ".join(self._routes)
             return Answer(f"try one of {paths}\n".encode(), status=HTTPStatus.NOT_FOUND)
-        if request.method not in (b"GET", b"HEAD"):
+        if request.command not in ("GET", "HEAD"):
             allowed = (("Allow", "GET, HEAD"),)
             return Answer(b"read only\n", status=HTTPStatus.METHOD_NOT_ALLOWED, headers=allowed)
-        accept = dict(request.headers).get(b"accept", b"").decode("latin-1")
         try:
-            return await route(accept)
+            return await route(request.headers.get("Accept", ""))
         except Exception:
-            log.exception("http_failed target=%r", request.target[:80])
+            log.exception("http_failed path=%r", request.path[:80])
             return Answer(b"", status=HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+class _Exchange(BaseHTTPRequestHandler):
+    """A request and its answer, as the standard library reads and writes them, in memory.
+
+    Args:
+        head: The request line and the headers.
+        refusal: Why it is not even read.
+    """
+
+    protocol_version = default_request_version = "HTTP/1.1"
+
+    def __init__(self, head: bytes, refusal: HTTPStatus | None = None) -> None:
+        # Not the base class's __init__: it would serve a socket.
+        self.refusal = refusal
+        self.command, self.request_version = "", self.protocol_version
+        self.rfile = BytesIO(head)
+        self.wfile = self._written = BytesIO()
+        self.raw_requestline = self.rfile.readline()
+        if refusal is None:
+            is_read = self.parse_request() and not self.headers.defects
+            self.refusal = self.refusal or (None if is_read else HTTPStatus.BAD_REQUEST)
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Keep what `parse_request` found to be wrong, instead of answering by itself."""
+        self.refusal = HTTPStatus(code)
+
+    def written(self, answer: Answer, headers: Iterable[tuple[str, str]]) -> bytes:
+        """Write the answer; to HEAD without its body."""
+        self.send_response_only(answer.status)
+        self.send_header("Date", self.date_time_string())
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Connection", "close")
+        for name, value in (*answer.headers, *headers):
+            self.send_header(name, value)
+        self.end_headers()
+        return self._written.getvalue() + (b"" if self.command == "HEAD" else answer.body)

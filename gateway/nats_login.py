@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from nacl.signing import SigningKey
 from pydantic import SecretStr
 
 from gateway.config import Nats
@@ -27,12 +26,16 @@ class KeyPair:
         seed: An nkey seed, 58 characters that begin with S.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is none, or what signs is not installed.
 
     Source: github.com/nats-io/nkeys, "Encoding"; github.com/nats-io/nats.py, `nkeys.from_seed`.
     """
 
     def __init__(self, seed: bytes | bytearray) -> None:
+        try:
+            from nacl.signing import SigningKey  # noqa: PLC0415 - optional
+        except ImportError as exc:
+            raise ValueError("what signs is missing: pip install 'mt4-gateway[nkeys]'") from exc
         try:
             raw = base64.b32decode(bytes(seed) + b"=" * (-len(seed) % 8))
         except binascii.Error as exc:

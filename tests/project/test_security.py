@@ -12,7 +12,7 @@ from tests.support.syntax import parse
 
 ROOT = Path(__file__).resolve().parents[2]
 SECURITY_FAULTS = range(65, 71)
-MOST_RUNTIME_DEPENDENCIES = 10
+MOST_RUNTIME_DEPENDENCIES = 6
 UNSAFE = {"eval", "exec", "compile", "__import__"}
 UNSAFE_MODULES = {"pickle", "marshal", "shelve", "yaml", "dill"}
 

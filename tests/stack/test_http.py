@@ -15,6 +15,8 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import http_server
 from gateway.app import loop_factory
@@ -22,6 +24,9 @@ from gateway.errors import ConfigError
 from gateway.metrics import Metrics
 from gateway.status import PAGE, StatusServer, watch_loop_lag
 from tests.support.stack import eventually
+
+PIECES = [b"GET", b" ", b"/", b"HTTP/", b"1.1", b"9" * 5000, b"\r\n", b"\n", b"A: b", b":", b"\xff"]
+"""Of which requests consist that are nearly right."""
 
 HALF_A_REQUEST = b"GET /metrics HTTP/1.1\r\nHost: a\r\nX-Slow: "
 
@@ -108,9 +113,7 @@ async def test_metrics_are_on_their_path_only(server: StatusServer, path: str) -
     assert b"mt4_gateway_" not in answer.body
 
 
-@pytest.mark.parametrize(
-    "path", ["/nothing", "/metrics/", "//metrics", "/status.html", "/favicon.ico"]
-)
+@pytest.mark.parametrize("path", ["/nothing", "/metrics/", "/status.html", "/favicon.ico"])
 async def test_other_paths_are_not_found(server: StatusServer, path: str) -> None:
     """404 beside the five paths."""
     assert 404 == (await ask(server, path)).status
@@ -230,15 +233,44 @@ async def test_connection_ends_with_its_answer(server: StatusServer) -> None:
     assert 1 == received.count(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"", 400),
+        (b"GET", 400),
+        (b"GET / HTTP/1.1\r\nBad Header", 400),
+        (b"GET / HTTP/one", 400),
+        (b"GET / / HTTP/1.1", 400),
+        (b"GET / HTTP/2.0", 505),
+        (b"GET / HTTP/1.1" + b"\r\nA: b" * 101, 431),
+        (b"GET /%b HTTP/1.1" % (b"a" * http_server.MAX_HEAD_BYTES), 431),
+    ],
+)
 async def test_malformed_request_is_not_an_error_of_ours(
-    server: StatusServer, caplog: pytest.LogCaptureFixture
+    head: bytes, status: int, server: StatusServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A stranger cannot fill the log: 400, and not a line."""
+    """A stranger cannot fill the log: told so in a whole answer, and not a line."""
     with caplog.at_level(logging.DEBUG):
-        received = await exchange(server, b"GET / HTTP/1.1\r\nBad Header\r\n\r\n")
+        received = await exchange(server, head + b"\r\n\r\n")
 
     said = [record for record in caplog.records if record.name != "asyncio"]
-    assert (b"HTTP/1.1 400", []) == (received[:12], said)
+    assert (b"HTTP/1.1 %d" % status, []) == (received[:12], said)
+    assert b"\r\nX-Content-Type-Options: nosniff\r\n" in received
+
+
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=8)).map(b"".join))
+def test_no_bytes_are_an_error_of_ours(head: bytes) -> None:
+    """Whatever is sent is read as a request or refused."""
+    exchange = http_server._Exchange(head)
+
+    assert exchange.refusal or (exchange.command and exchange.path)
+
+
+async def test_request_without_a_version_has_a_whole_answer(server: StatusServer) -> None:
+    """As HTTP 0.9 had none, its answers had no headers; ours always say how they may be read."""
+    received = await exchange(server, b"GET /healthz\r\n\r\n")
+
+    assert received.startswith(b"HTTP/1.1 200 ")
 
 
 async def test_loop_turns_while_metrics_are_rendered(

@@ -26,6 +26,7 @@ import pytest
 from gateway.client import CommandResult, Mt4Client, Outcome
 from tests.support.nats_server import NatsServer
 from tests.support.net import free_port
+from tests.support.nkeys import Key
 from tests.support.stack import eventually
 
 PATIENCE_S = 20.0
@@ -135,7 +136,7 @@ class Site:
     """A simulated terminal and its gateway, each a process."""
 
     def __init__(self, launcher: Launcher, nats_url: str, name: str) -> None:
-        self._launcher = launcher
+        self.launcher = launcher
         self.nats_url = nats_url
         self.name = name
         self.truth = launcher.folder / f"{name}.truth"
@@ -148,8 +149,8 @@ class Site:
         """Start the terminal; again on the same ports, ledger and state."""
         request, tick = self._endpoints
         files = ("--truth", str(self.truth), "--state", str(self.state))
-        ledger = ("--ledger", str(self._launcher.folder / f"{self.name}.ledger"))
-        self.sim = self._launcher.start(
+        ledger = ("--ledger", str(self.launcher.folder / f"{self.name}.ledger"))
+        self.sim = self.launcher.start(
             *("--request-endpoint", request, "--tick-endpoint", tick, *files, *ledger),
             *("--tick-interval", "0.05", *options),
             module="gateway.sim",  # what `gateway sim` runs; starts in a third of the time
@@ -173,7 +174,7 @@ class Site:
             "POLICY__TRADING": "true",
             "HTTP__ADDRESS": self.http,
         }
-        self.gateway = self._launcher.start(*rest, "run", module=module, **(defaults | settings))
+        self.gateway = self.launcher.start(*rest, "run", module=module, **(defaults | settings))
         return self.gateway
 
     async def is_up(self) -> None:
@@ -184,7 +185,7 @@ class Site:
     def on_bus(self, *arguments: str) -> Program:
         """Start one of the commands that go over the bus."""
         command, *rest = arguments
-        return self._launcher.start(command, *self.where, *rest)
+        return self.launcher.start(command, *self.where, *rest)
 
     async def client(self) -> Mt4Client:
         """Connect the client library."""
@@ -401,6 +402,46 @@ async def test_results_and_events_are_followed_until_interrupted(bridge: Site) -
     assert ("order", "EURUSD") == (event["kind"], event["order"]["symbol"])
     assert "symbol=EURUSD" in next(line for line in lines.out.splitlines() if "order " in line)
     assert "" == results.err + events.err + lines.err
+
+
+# ---- without extras -----------------------------------------------------------------------------
+
+BARE = "tests.support.bare"
+
+
+async def test_gateway_trades_without_its_extras(site: Site) -> None:
+    """What is installed for everybody is enough: a terminal, a gateway and a client."""
+    site.start_sim()
+    site.start_gateway(BARE)
+    await site.is_up()
+    trade = site.launcher.start("send", *site.where, *BUY, module=BARE)
+
+    assert (0, "", 1) == (await ended(trade), trade.err, site.executed())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing"),
+    [
+        (("completion", "bash"), "TAB needs argcomplete: pip install 'mt4-gateway[completion]'"),
+        (("demo",), "the demo needs rich: pip install 'mt4-gateway[demo]'"),
+        (("run",), "nats: what signs is missing: pip install 'mt4-gateway[nkeys]'"),
+    ],
+)
+async def test_extra_that_is_missing_is_named(
+    arguments: tuple[str, ...], missing: str, launcher: Launcher
+) -> None:
+    """A configuration error, with what to install."""
+    seed = launcher.folder / "seed"
+    seed.write_text(Key("user").seed, encoding="utf-8")
+    settings = {
+        "NATS__NKEY": str(seed),
+        "TERMINAL__REQUEST_ENDPOINT": "tcp://127.0.0.1:1",
+        "HTTP__ADDRESS": "127.0.0.1:0",
+    }
+    program = launcher.start(*arguments, module=BARE, **settings)
+
+    assert (2, f"configuration: {missing}") == (await ended(program), program.err.splitlines()[-1])
+    assert "WARNING" not in program.err
 
 
 # ---- configuration ------------------------------------------------------------------------------
