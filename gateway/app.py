@@ -489,7 +489,7 @@ class App:
                     "finished_at": format_time(result.finished_at_s),
                     "took_s": round(result.finished_at_s - result.received_at_s, 6),
                 }
-                for result in reversed(self.commands.last_results)
+                for result in reversed(self.commands.results.last)
             ],
             "ticks": {
                 tick.symbol: {

@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
 from collections.abc import Coroutine
-from dataclasses import dataclass, field
 
-from gateway import cancellation, replies
-from gateway.actions import ACTIONS, digest_of
-from gateway.audit import Audit, Steps, describe_event, describe_send, nobody
+from gateway import cancellation
+from gateway.actions import ACTIONS
+from gateway.audit import Audit, describe_event, describe_send, nobody
 from gateway.config import Config
 from gateway.core.choice import exchange_for
 from gateway.core.exchange import (
@@ -36,7 +34,6 @@ from gateway.core.exchange import (
 )
 from gateway.core.lanes import Lanes
 from gateway.core.messages import (
-    Answer,
     Cause,
     Command,
     CommandId,
@@ -60,17 +57,17 @@ from gateway.journal.trades import Inheritance, Journal, Sent
 from gateway.metrics import Metrics
 from gateway.policy import halted
 from gateway.policy_settings import PolicyInForce
+from gateway.results import OURSELVES, Results
 from gateway.screening import Screened, Screening
 from gateway.terminal.line import FINAL, Line
 from gateway.unknowns import Unknowns
+from gateway.wishes import command_of
+from gateway.work import Work
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 0.1
 """How often overdue commands are taken out of the lanes; also how late `expired` may be told."""
-
-SHOWN = 20
-"""How many finished commands the status page shows."""
 
 GREETING_POLL_S = 0.05
 """How often a command looks whether the first terminal has been greeted."""
@@ -88,49 +85,6 @@ DRAINED = Conclusion(
 
 NOT_KNOWN = 503
 """The code of what could not be judged: `RULES_UNKNOWN`, `STATE_UNKNOWN`."""
-
-OURSELVES = "gateway"
-"""The client that the gateway's own reads run under; a client that is called so trades like any."""
-
-
-@dataclass(slots=True, eq=False)
-class _Work:
-    """One accepted command on its way.
-
-    Attributes:
-        event: What its exchange is told when its turn comes.
-        proof: A reply that came while nobody was waiting for it.
-        recorded: The journal has it as sent.
-        is_left: The journal may have it as sent: the next gateway would find out.
-        inherited: An earlier gateway may have sent it; what became of it is found out first.
-        looked: It is a second look at a trade that ended as unknown; told when that is over.
-        wants_raw: Its result is to have the terminal's own response, too.
-        notes: What the terminal was allowed to change about it.
-        via: Which way it came; None for what an earlier gateway took in.
-        steps: What happened to it, for the audit; of a trade.
-    """
-
-    command: Command
-    answers: list[Answer]
-    exchange: Exchange | None = None
-    event: Event = Started()  # noqa: RUF009 - frozen, without content
-    proof: Replied | None = None
-    taken_at_s: float | None = None
-    channel_s: float = 0.0
-    alarm: asyncio.TimerHandle | None = None
-    recorded: bool = False
-    is_left: bool = False
-    inherited: bool = False
-    looked: asyncio.Future[Conclusion] | None = None
-    wants_raw: bool = False
-    notes: tuple[str, ...] = ()
-    via: str | None = None
-    steps: Steps = field(default_factory=Steps)
-
-    def note(self, what: str) -> None:
-        """Write down a step."""
-        if self.command.is_trade:
-            self.steps.note(time.time(), what)
 
 
 class Commands:
@@ -155,18 +109,19 @@ class Commands:
         self._config = config
         self._policy = policy or PolicyInForce(config.policy)
         self._audit = audit or Audit(nobody, "", lambda: 0, self._policy)
+        self.results = Results(config.terminal.name, journal, metrics, self._audit)
         self._rules = config.rules()
         self._line = line
         self._journal = journal
         self._metrics = metrics
-        self._lanes: Lanes[_Work] = Lanes(config.capacities() | {Lane.RESUME: 0})
-        self._open: set[_Work] = set()
-        self._trades: dict[CommandId, _Work] = {}
-        self._in_doubt: set[_Work] = set()
+        self._lanes: Lanes[Work] = Lanes(config.capacities() | {Lane.RESUME: 0})
+        self._open: set[Work] = set()
+        self._trades: dict[CommandId, Work] = {}
+        self._in_doubt: set[Work] = set()
         self._waiting = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
         self._endings: set[asyncio.Task[None]] = set()
-        self._driven: _Work | None = None
+        self._driven: Work | None = None
         self._idle = asyncio.Event()
         self._draining = False
         self._broken: BaseException | None = None
@@ -180,9 +135,8 @@ class Commands:
             metrics,
             self._rules,
             look=self._second_look,
-            record=lambda *proved: self._in_background(self._record_proof(*proved)),
+            record=lambda *proved: self._in_background(self.results.tell_proved(*proved)),
         )
-        self.last_results: deque[Result] = deque(maxlen=SHOWN)
         metrics.watch_queues(self._lanes.depth, self._lanes.capacity)
 
     # ---- intake -------------------------------------------------------------------------
@@ -192,18 +146,25 @@ class Commands:
         received_s, received_at_s = time.monotonic(), time.time()
         key = CommandId(wish.client, wish.id or new_id())
         try:
-            command = self._command(wish, key, received_s, received_at_s)
+            command = command_of(
+                wish,
+                key,
+                self._config.commands,
+                require_deadline=self._policy.current.require_deadline,
+                received_s=received_s,
+                received_at_s=received_at_s,
+            )
         except InvalidCommand as exc:
             cause = Cause(Source.GATEWAY, 400, "INVALID", str(exc))
-            await self._deny(wish, key, cause, received_at_s)
+            await self.results.deny(wish, key, cause, received_at_s)
             return
         if command.is_trade and await self._is_known(command, wish, received_at_s):
             return
         if (cause_or_none := self._refusal(command, wish)) is not None:
-            await self._deny(wish, key, cause_or_none, received_at_s)
+            await self.results.deny(wish, key, cause_or_none, received_at_s)
             return
         wants_raw = wish.params.get("raw") is True
-        work = _Work(command, [wish.answer], wants_raw=wants_raw, via=wish.via)
+        work = Work(command, [wish.answer], wants_raw=wants_raw, via=wish.via)
         is_late = received_s >= command.deadline_s  # it will expire, whatever it is
         has_to_ask = self.screening.concerns(command) or self._guard.has_to_ask(command)
         is_screened = has_to_ask and not is_late
@@ -213,7 +174,7 @@ class Commands:
         else:
             refused = self._queued(work) if is_late else self._admitted(work)
         if refused is not None:
-            await self._deny(wish, key, refused, received_at_s)
+            await self.results.deny(wish, key, refused, received_at_s)
             return
         self._open.add(work)
         if command.is_trade:
@@ -222,7 +183,7 @@ class Commands:
             allow_nudge = wish.params.get("allow_nudge") is True
             self._screen_soon(self._screen(work, allow_nudge=allow_nudge))
 
-    def _admitted(self, work: _Work, facts: Facts = NO_FACTS) -> Cause | None:
+    def _admitted(self, work: Work, facts: Facts = NO_FACTS) -> Cause | None:
         """Queue what the policy lets through; say why not."""
         cause = self._guard.admit(work.command, facts) or self._queued(work)
         if cause is not None:
@@ -231,11 +192,11 @@ class Commands:
             work.note("let through by the policy")
         return cause
 
-    def _queued(self, work: _Work) -> Cause | None:
+    def _queued(self, work: Work) -> Cause | None:
         """Queue a command; say so if its lane is full."""
         return None if self._queue(work) else self._busy(work.command.lane)
 
-    def _queue(self, work: _Work) -> bool:
+    def _queue(self, work: Work) -> bool:
         """Put it in its lane; False when that is full."""
         if not self._lanes.put(work.command.lane, work.command.asker, work):
             return False
@@ -257,7 +218,7 @@ class Commands:
         task.add_done_callback(self._screenings.discard)
         task.add_done_callback(self._break_with)
 
-    async def _screen(self, work: _Work, *, allow_nudge: bool) -> None:
+    async def _screen(self, work: Work, *, allow_nudge: bool) -> None:
         """Queue a trade that may be sent; finish one that may not."""
         command = work.command
         until_s = command.deadline_s - self._config.commands.send_margin_s
@@ -293,53 +254,6 @@ class Commands:
         timeout_s = until_s - time.monotonic()
         return await self.ask(action, params, timeout_s=timeout_s, lane=Lane.READ)
 
-    def _command(
-        self, wish: Wish, key: CommandId, received_s: float, received_at_s: float
-    ) -> Command:
-        """Validate a wish.
-
-        Raises:
-            InvalidCommand: With every problem found.
-        """
-        if wish.problem is not None:
-            raise InvalidCommand([wish.problem])
-        action = ACTIONS.get(wish.action)
-        if action is None or action.effect is not wish.effect:
-            known = ", ".join(sorted(a.name for a in ACTIONS.values() if a.effect is wish.effect))
-            raise InvalidCommand([f"{wish.action!r} is no {wish.effect} action; known: {known}"])
-        params = action.validate(wish.params)
-        left_s = self._time_left_s(wish, received_at_s)
-        work_s = action.work_s(params)
-        if 0 < left_s < work_s:
-            # The terminal would work for a caller who has gone, and for nobody else meanwhile.
-            raise InvalidCommand(
-                [f"timeout: {work_s * 1000:g} ms is more than the {left_s * 1000:.0f} ms left"]
-            )
-        return Command(
-            key=key,
-            asker=wish.asker,
-            action=action.name,
-            effect=action.effect,
-            lane=action.lane,
-            params=params,
-            digest=digest_of(action.name, params) if action.effect is Effect.TRADE else "",
-            received_s=received_s,
-            received_at_s=received_at_s,
-            deadline_s=received_s + left_s,
-            trace=wish.trace,
-            work_allowance_s=work_s,
-        )
-
-    def _time_left_s(self, wish: Wish, received_at_s: float) -> float:
-        settings = self._config.commands
-        if wish.deadline_at_s is not None:
-            return min(wish.deadline_at_s - received_at_s, settings.maximum_timeout_s)
-        if wish.effect is Effect.TRADE and self._policy.current.require_deadline:
-            raise InvalidCommand(
-                ["deadline: missing; a trade needs one, for it may have been delayed on its way"]
-            )
-        return settings.default_timeout_s
-
     async def _is_known(self, command: Command, wish: Wish, received_at_s: float) -> bool:
         """Answer a repeated id from memory: the same wish gets the same one result."""
         if (work := self._trades.get(command.key)) is not None:
@@ -350,7 +264,7 @@ class Commands:
                 entry = await self._journal.find(command.key)
             except JournalAway as exc:
                 cause = Cause(Source.GATEWAY, 503, "NO_JOURNAL", str(exc))
-                await self._deny(wish, command.key, cause, received_at_s)
+                await self.results.deny(wish, command.key, cause, received_at_s)
                 return True
             if entry is None:  # it has just aged out, maybe for another message as well
                 return command.key in self._trades and await self._is_known(
@@ -363,7 +277,7 @@ class Commands:
         if digest != command.digest:
             message = f"id {command.key.id!r} was used for another {action}"
             cause = Cause(Source.GATEWAY, 409, "ID_CONFLICT", message)
-            await self._deny(wish, command.key, cause, received_at_s)
+            await self.results.deny(wish, command.key, cause, received_at_s)
         elif result is not None:
             await wish.answer(result)
         elif work is not None:
@@ -391,19 +305,6 @@ class Commands:
                 return Cause(Source.GATEWAY, 400, "INVALID", reason)
         return None
 
-    async def _deny(self, wish: Wish, key: CommandId, cause: Cause, received_at_s: float) -> None:
-        result = self._result(
-            key,
-            wish.action,
-            Conclusion(Outcome.DENIED, cause=cause),
-            received_at_s,
-            trace=wish.trace,
-        )
-        self._announce(result)
-        if wish.effect is Effect.TRADE:
-            await self._audit.denied(wish, result)
-        await wish.answer(result)
-
     async def ask(
         self, action: str, params: dict[str, Json], *, timeout_s: float, lane: Lane = Lane.POLL
     ) -> Result:
@@ -427,10 +328,10 @@ class Commands:
             if not answered.done():
                 answered.set_result(result)
 
-        work = _Work(command, [settle])
+        work = Work(command, [settle])
         if not self._queue(work):
             denied = Conclusion(Outcome.DENIED, cause=self._busy(lane))
-            return self._result(command.key, action, denied, command.received_at_s)
+            return self.results.of(command.key, action, denied, command.received_at_s)
         return await answered
 
     def _sweep_later(self) -> None:
@@ -486,7 +387,7 @@ class Commands:
         except TimeoutError:
             log.warning("drain_timed_out open=%d", len(self._open))
 
-    async def _deny_unsent(self, work: _Work) -> None:
+    async def _deny_unsent(self, work: Work) -> None:
         """End what was not sent; of a trade only while no other gateway may have the same id."""
         if work.command.is_trade and not self._journal.may_send():
             log.warning("command_left id=%s action=%s", work.command.key, work.command.action)
@@ -495,7 +396,7 @@ class Commands:
         else:
             await self._finish(work, DRAINED)
 
-    def _is_worth_waiting(self, work: _Work) -> bool:
+    def _is_worth_waiting(self, work: Work) -> bool:
         return self._line.is_usable or work.alarm is None or not work.is_left
 
     async def abandon(self) -> None:
@@ -533,7 +434,7 @@ class Commands:
             command = sent.command
             if sent.ledger is not None:
                 self._line.session.pin(command.key, sent.ledger)
-            work = _Work(
+            work = Work(
                 command,
                 answers=[],
                 exchange=exchange_for(command, sent.dialect, self._rules),
@@ -589,7 +490,7 @@ class Commands:
                 )
             await self._drive(work)
 
-    async def _drive(self, work: _Work) -> None:
+    async def _drive(self, work: Work) -> None:
         """Perform steps until the command is finished or leaves the line to others."""
         if self._draining and not work.is_left and work.looked is None:
             await self._deny_unsent(work)
@@ -629,14 +530,14 @@ class Commands:
                 case _:
                     event = await self._perform(work, step)
 
-    def _next_step(self, work: _Work, exchange: Exchange, event: Event) -> Step:
+    def _next_step(self, work: Work, exchange: Exchange, event: Event) -> Step:
         now_s = time.monotonic()
         if (work.inherited or work.looked) and isinstance(event, Started):
             assert isinstance(exchange, TradeExchange)
             return exchange.resume(1, now_s)
         return exchange.advance(event, now_s)
 
-    async def _perform(self, work: _Work, step: Send | Listen | Clear) -> Event:
+    async def _perform(self, work: Work, step: Send | Listen | Clear) -> Event:
         if isinstance(step, Send) and step.request.purpose is Purpose.COMMAND:
             if work.looked is not None:
                 return NotSent()  # a second look only looks
@@ -653,7 +554,7 @@ class Commands:
         work.note(describe_event(event))
         return event
 
-    async def _is_recorded(self, work: _Work) -> bool:
+    async def _is_recorded(self, work: Work) -> bool:
         """Have a trade in the journal before its frame leaves; False when it must not leave."""
         command, exchange = work.command, work.exchange
         if not self._line.is_usable:
@@ -687,7 +588,7 @@ class Commands:
 
     # ---- pauses -------------------------------------------------------------------------
 
-    def _park(self, work: _Work, pause: Pause) -> None:
+    def _park(self, work: Work, pause: Pause) -> None:
         """Let others use the line for a while; while in doubt, no other trade."""
         if pause.in_doubt and work.looked is None:
             self._doubt(work)
@@ -696,16 +597,16 @@ class Commands:
         loop = asyncio.get_running_loop()
         work.alarm = loop.call_later(pause.delay_s, self._wake, work, Woke())
 
-    def _doubt(self, work: _Work) -> None:
+    def _doubt(self, work: Work) -> None:
         self._in_doubt.add(work)
         self._lanes.trades_held = True
 
-    def _doubt_is_over(self, work: _Work) -> None:
+    def _doubt_is_over(self, work: Work) -> None:
         self._in_doubt.discard(work)
         self._lanes.trades_held = bool(self._in_doubt)
         self._waiting.set()
 
-    def _wake(self, work: _Work, event: Event) -> None:
+    def _wake(self, work: Work, event: Event) -> None:
         """Give a parked command its next turn, with what happened meanwhile."""
         if work.alarm is not None:
             work.alarm.cancel()
@@ -737,7 +638,7 @@ class Commands:
 
     async def _second_look(self, sent: Sent, rules: Rules) -> Conclusion:
         """Find out once more what became of a trade, when nothing else is to be done."""
-        work = _Work(
+        work = Work(
             sent.command,
             answers=[],
             exchange=exchange_for(sent.command, sent.dialect, rules),
@@ -750,34 +651,17 @@ class Commands:
 
     # ---- the end ------------------------------------------------------------------------
 
-    async def _finish(self, work: _Work, conclusion: Conclusion) -> None:
+    async def _finish(self, work: Work, conclusion: Conclusion) -> None:
         """Finish once: record, then tell."""
         command = work.command
         self._doubt_is_over(work)
         self._guard.ended(command.key, conclusion.outcome)
         if conclusion.resolved:
             self._metrics.resolved(str(conclusion.outcome))
-        if command.is_trade or command.key.client != OURSELVES:
-            conclusion = replies.finished(
-                command,
-                conclusion,
-                offset_s=self._line.session.broker_offset_s,
-                raw=work.wants_raw,
-                notes=work.notes,
-            )
-        taken_at_s = work.taken_at_s or time.monotonic()
-        result = self._result(
-            command.key,
-            command.action,
-            conclusion,
-            command.received_at_s,
-            queued_s=taken_at_s - command.received_s,
-            channel_s=work.channel_s,
-            trace=command.trace,
-        )
+        result = self.results.of_work(work, conclusion, self._line.session.broker_offset_s)
         if command.is_trade and result.outcome is Outcome.DENIED:
             await self._audit.finished(command, result, work.via or "", work.steps)
-        await self._record(command, result, work.answers)
+        await self.results.tell(command, result, work.answers)
         if command.is_trade:
             # The same id again is answered from the journal now.
             self._trades.pop(command.key, None)
@@ -788,58 +672,6 @@ class Commands:
             ledger = self._line.session.pinned(command.key)
             self.unknowns.add(Sent(command, work.exchange.dialect, ledger))
         self._open.discard(work)
-
-    def _result(
-        self,
-        key: CommandId,
-        action: str,
-        conclusion: Conclusion,
-        received_at_s: float,
-        *,
-        queued_s: float = 0.0,
-        channel_s: float = 0.0,
-        trace: str | None = None,
-    ) -> Result:
-        return Result(
-            key=key,
-            terminal=self._config.terminal.name,
-            action=action,
-            conclusion=conclusion,
-            received_at_s=received_at_s,
-            finished_at_s=time.time(),
-            queued_s=queued_s,
-            channel_s=channel_s,
-            trace=trace,
-        )
-
-    async def _record(self, command: Command, result: Result, answers: list[Answer]) -> None:
-        is_kept = command.is_trade and result.outcome is not Outcome.DENIED
-        if is_kept:
-            await self._journal.finished(command, result)
-        self._announce(result)
-        for answer in answers:
-            await answer(result)
-
-    async def _record_proof(self, command: Command, result: Result, how: str) -> None:
-        await self._record(command, result, [])
-        await self._audit.proved(command, result, how)
-
-    def _announce(self, result: Result) -> None:
-        self._metrics.command_finished(result)
-        is_trade = result.action.startswith("DO_")
-        if is_trade or result.key.client != OURSELVES:
-            self.last_results.append(result)
-        took_s = result.finished_at_s - result.received_at_s
-        log.log(
-            logging.INFO if is_trade else logging.DEBUG,
-            "command_finished id=%s action=%s outcome=%s attempts=%d took_s=%.4f trace=%s",
-            result.key,
-            result.action,
-            result.outcome,
-            result.conclusion.attempts,
-            took_s,
-            result.trace,
-        )
 
 
 def _tell(looked: asyncio.Future[Conclusion], found: Conclusion) -> None:

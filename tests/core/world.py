@@ -51,8 +51,10 @@ def virtual_time() -> Iterator[None]:
         for name in (
             "gateway.commands",
             "gateway.guard",
+            "gateway.results",
             "gateway.screening",
             "gateway.terminal.line",
+            "gateway.work",
         ):
             patch.setattr(f"{name}.time", CLOCK)
             patch.setattr(logging.getLogger(name), "disabled", True)

@@ -155,7 +155,7 @@ async def test_trade_of_an_earlier_life_is_found_again(
         trading.cancel()  # as a crash: nobody hears the result
         await asyncio.gather(trading, return_exceptions=True)
         await first.close()
-        await eventually(lambda: stack.app.commands.last_results)
+        await eventually(lambda: stack.app.commands.results.last)
         second = await after_a_crash.begin(file, nats_server.url)
         said = capsys.readouterr().out
         left = await second.recover()

@@ -230,7 +230,7 @@ async def test_door_trades_under_policy(nats_server: NatsServer, door: Door) -> 
         client = door.client()
         small, large = await client.buy(0.1), await client.buy(0.6)
         other = await client.buy(symbol="USDJPY")
-        [known] = {result.key.client for result in stack.app.commands.last_results} - {None}
+        [known] = {result.key.client for result in stack.app.commands.results.last} - {None}
         halted = await stack.client.control("halt", reason="enough")
         stopped = await client.buy(0.1)
 
@@ -346,7 +346,7 @@ async def test_client_is_told_when_a_result_takes_longer_than_it_waits(
         client = door.client()
         said = await client.buy()
         id_ = said["error_message"].rpartition("(id ")[2].rstrip(")")
-        results = stack.app.commands.last_results
+        results = stack.app.commands.results.last
         await eventually(lambda: any(result.key.id == id_ for result in results))
         after = await client.ask("GET_ORDERS")
 

@@ -68,7 +68,7 @@ async def test_standby_is_ready_and_takes_no_commands(nats_server: NatsServer) -
         assert [Outcome.SUCCEEDED] * 3 == [result.outcome for result in results]
         assert not pair.second.line.is_linked
         assert epoch == stack.app.line.session.epoch
-        assert 0 == len(pair.second.commands.last_results)
+        assert 0 == len(pair.second.commands.results.last)
 
 
 async def test_step_down_hands_over_within_a_second(nats_server: NatsServer) -> None:
