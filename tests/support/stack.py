@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.app import DRAIN_GRACE_S, App, Role
 from gateway.client import Mt4Client
 from gateway.config import Config
+from gateway.errors import StartOver
 from gateway.sim.broker import Broker
 from gateway.sim.options import DialectName, SimOptions
 from gateway.sim.quotes import QuoteSource
@@ -125,10 +126,22 @@ class Stack:
         self.app.stop()
         try:
             async with asyncio.timeout(DRAIN_GRACE_S + PATIENCE_S):
-                if not self.running.done():
-                    await self.running
+                if self._was_over():
+                    return
+                await self.running
         finally:
             await self._stop_terminal()
+
+    def _was_over(self) -> bool:
+        """Tell whether the gateway is over: killed, or its turn ended; raise any other error."""
+        if not self.running.done():
+            return False
+        error = None if self.running.cancelled() else self.running.exception()
+        if isinstance(error, ExceptionGroup):
+            _, error = error.split(StartOver)
+        if error is not None and not isinstance(error, StartOver):
+            raise error
+        return True
 
     @property
     def is_ready(self) -> bool:
