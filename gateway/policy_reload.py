@@ -37,6 +37,7 @@ class Reload:
     ) -> None:
         self.policy = PolicyInForce(config.policy)
         self._config = config
+        self._had_list = bool(config.policy.clients)  # of who may trade, since the start
         self._load = load or (lambda: config)
         self._file = file
 
@@ -49,6 +50,7 @@ class Reload:
             self.policy.problem = "; ".join(exc.problems)
             log.error("policy_not_reloaded kept=last problem=%r", self.policy.problem)
             return
+        self._had_list |= bool(config.policy.clients)
         changes = self.policy.take(config.policy)
         log.warning("policy_reloaded changes=%d policy=%s", len(changes), self.policy.fingerprint)
         for change in changes:
@@ -62,7 +64,7 @@ class Reload:
         Raises:
             ConfigError: The list was left out.
         """
-        if self.policy.current.clients and not config.policy.clients:
+        if self._had_list and config.policy.trading and not config.policy.clients:
             raise ConfigError(
                 [
                     "policy.clients: no client is left, and with none listed everybody may trade; "

@@ -60,6 +60,22 @@ def test_last_client_is_not_taken_out_of_the_list(tmp_path: Path) -> None:
     assert reload.policy.problem is None
 
 
+def test_all_may_be_stopped_with_the_list_left_out(tmp_path: Path) -> None:
+    """With trading off nobody may trade, so that is taken; and to go on takes a list again."""
+    file = tmp_path / "gateway.toml"
+    file.write_text("[policy]\ntrading = true\n[policy.clients.alpha]\n")
+    reload = Reload(load(file, {}), lambda: load(file, {}), file)
+    file.write_text("[policy]\ntrading = false\n")
+    reload.now()
+
+    assert (False, None) == (reload.policy.current.trading, reload.policy.problem)
+    file.write_text("[policy]\ntrading = true\n")
+    reload.now()
+
+    assert not reload.policy.current.trading
+    assert "no client is left" in (reload.policy.problem or "")
+
+
 def test_other_sections_need_a_restart(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Whoever changes them is told that they are not in force."""
     file = tmp_path / "gateway.toml"
