@@ -34,7 +34,7 @@ from gateway.client.errors import (
     NotPermitted,
     NotStored,
 )
-from gateway.client.memory import Memory
+from gateway.client.memory import Memory, MemoryClosedError
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.config import problem_in, without_secret
 from gateway.core.messages import Json, Outcome
@@ -392,7 +392,10 @@ class Mt4Client:
         if self._memory is None:
             yield
             return
-        await self._memory.begin(id_, action, params or {})
+        try:
+            await self._memory.begin(id_, action, params or {})
+        except MemoryClosedError as exc:
+            raise NotConnected("this client was closed: the command was not sent") from exc
         try:
             yield
         except (NotConnected, NotPermitted, NotStored, NobodyListens):
@@ -565,7 +568,7 @@ class Mt4Client:
                 known = "no gateway answered"
             if isinstance(known, CommandResult):
                 return known
-            await asyncio.sleep(ASK_EVERY_S)
+            await asyncio.wait((told,), timeout=ASK_EVERY_S)  # it ends when we are closed, too
         raise lost
 
     # ---- the commonest actions, typed -------------------------------------------------------

@@ -13,12 +13,17 @@ import asyncio
 import json
 import logging
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.core.messages import Json
 
 log = logging.getLogger(__name__)
+
+
+class MemoryClosedError(ValueError):
+    """The file was closed: nothing more is written down."""
 
 
 class Memory:
@@ -42,11 +47,13 @@ class Memory:
             os.fsync(opened.fileno())
         fresh.replace(file)
         self._lines = file.open("a", encoding="utf-8")
+        self._writing = threading.Lock()
 
     async def begin(self, id_: str, action: str, params: Mapping[str, Json]) -> None:
         """Write down a trade; returns when it is on the disk.
 
         Raises:
+            MemoryClosedError: It was closed.
             TypeError: Its parameters cannot be written as JSON, nor be published.
             ValueError: The same.
         """
@@ -69,13 +76,17 @@ class Memory:
             log.warning("trade_not_forgotten id=%s cause=%r", id_, exc)
 
     def _write(self, line: str) -> None:
-        self._lines.write(f"{line}\n")
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
+        with self._writing:
+            if self._lines.closed:
+                raise MemoryClosedError(f"{self._file} is closed")
+            self._lines.write(f"{line}\n")
+            self._lines.flush()
+            os.fsync(self._lines.fileno())
 
     def close(self) -> None:
-        """Close the file."""
-        self._lines.close()
+        """Close the file, not in the middle of a line."""
+        with self._writing:
+            self._lines.close()
 
 
 def _read(file: Path) -> dict[str, dict[str, Json]]:

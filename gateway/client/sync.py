@@ -19,14 +19,14 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from gateway.client.client import Mt4Client
+from gateway.client.client import ASK_EVERY_S, Mt4Client
 from gateway.client.errors import NotConnected
 from gateway.client.messages import CommandResult, TickMessage
 from gateway.core.messages import Json
 
 T = TypeVar("T")
 
-END_S = 0.5
+END_S = 2 * ASK_EVERY_S
 """How long a call in another thread may take to end by itself when the client is closed."""
 
 
@@ -60,7 +60,12 @@ class Mt4:
         return made
 
     def close(self) -> None:
-        """Disconnect, and end the thread; whoever waits for something in another one ends, too."""
+        """Disconnect, and end the thread; whoever waits for something in another one ends, too.
+
+        Raises:
+            RuntimeError: Called by an `on_gap`: it runs in the thread that is to end.
+        """
+        self._refuse_own_thread()
         with self._scheduling:
             if self._is_closed:
                 return
@@ -104,9 +109,11 @@ class Mt4:
         return self._client
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        if threading.current_thread() is self._thread:
+        try:
+            self._refuse_own_thread()
+        except RuntimeError:
             work.close()
-            raise RuntimeError("on_gap runs in the client's own thread: set a flag, ask elsewhere")
+            raise
         with self._scheduling:
             if self._is_closed:
                 work.close()
@@ -117,6 +124,10 @@ class Mt4:
         except BaseException:
             waiting.cancel()
             raise
+
+    def _refuse_own_thread(self) -> None:
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("on_gap runs in the client's own thread: set a flag, ask elsewhere")
 
     # ---- commands: as in Mt4Client --------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from nats.aio.msg import Msg
 
 from examples import after_a_crash, breakout, notebook
 from gateway.client import Mt4, Mt4Client, NoAnswer, NobodyListens, NotConnected, NotStored
+from gateway.client import client as client_module
 from gateway.client.memory import Memory
 from tests.support.nats_server import NatsServer
 from tests.support.net import free_port
@@ -120,16 +122,38 @@ async def test_closing_a_blocking_client_tells_the_id_of_a_trade(nats_server: Na
     assert json.loads(sent.data)["id"] == caught.value.id
 
 
+async def test_closing_tells_the_id_of_a_trade_that_is_being_asked_about(
+    nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is lost, and nobody answers about it either: not a cancellation even so."""
+    monkeypatch.setattr(client_module, "ANSWER_MARGIN_S", 0.01)
+    async with await Mt4Client.connect(nats_server.url) as bus:
+        await bus.connection.subscribe("mt4.demo.trade.me.DO_ORDER_SEND")
+        asked = await bus.connection.subscribe("mt4.demo.command.me.*")
+        await bus.connection.flush()
+        mt4 = await asyncio.to_thread(Mt4.connect, nats_server.url)
+        waiting = asyncio.create_task(
+            asyncio.to_thread(mt4.order_send, "EURUSD", "BUY", 0.1, timeout_s=2)
+        )
+        about = await asked.next_msg(5)
+        await asyncio.to_thread(mt4.close)
+        with pytest.raises(NoAnswer) as caught:
+            await waiting
+
+    assert about.subject.endswith(f".{caught.value.id}")
+
+
 async def test_blocking_client_refuses_to_wait_for_itself(nats_server: NatsServer) -> None:
     """What `on_gap` calls runs in the thread that would have to answer it."""
 
-    async def on_its_thread() -> None:
-        mt4.orders()
+    async def on_its_thread(call: Callable[[], object]) -> None:
+        call()
 
     mt4 = await asyncio.to_thread(Mt4.connect, nats_server.url)
-    asking = asyncio.run_coroutine_threadsafe(on_its_thread(), mt4._loop)
-    with pytest.raises(RuntimeError, match="set a flag"):
-        await asyncio.wrap_future(asking)
+    for call in (mt4.orders, mt4.close):
+        asking = asyncio.run_coroutine_threadsafe(on_its_thread(call), mt4._loop)
+        with pytest.raises(RuntimeError, match="set a flag"):
+            await asyncio.wait_for(asyncio.wrap_future(asking), 5)
     await asyncio.to_thread(mt4.close)
 
 
@@ -232,6 +256,18 @@ async def test_trade_that_left_is_remembered_when_its_outcome_may_not_be_asked(
             assert {"mine"} == set(mt4._memory.open)
     finally:
         server.stop()
+
+
+async def test_trade_of_a_closed_client_was_not_sent(
+    nats_server: NatsServer, tmp_path: Path
+) -> None:
+    """`NotConnected` says so, also where its id can no more be written down."""
+    mt4 = await Mt4Client.connect(nats_server.url, remember=tmp_path / "trades")
+    await mt4.close()
+    await mt4.close()
+    for trade in (mt4.trade, mt4.job, mt4.submit):
+        with pytest.raises(NotConnected, match="closed"):
+            await trade("DO_ORDER_SEND", {"lots": 0.1})
 
 
 @pytest.mark.parametrize("lots", [float("nan"), Decimal("0.1")])
