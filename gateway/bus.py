@@ -160,7 +160,7 @@ class Bus:
         self._asked_at_s: float | None = None
         self._least_round_trip_s = 0.0
         self._closed = asyncio.Event()
-        self._is_begun = self._closing = False
+        self._closing = False
 
     @property
     def is_connected(self) -> bool:
@@ -187,7 +187,6 @@ class Bus:
             ConfigError: The secrets or certificates cannot be used.
         """
         self._login.check()
-        self._is_begun = True
         while True:
             try:
                 await self.client.connect(
@@ -294,8 +293,6 @@ class Bus:
     async def close(self) -> None:
         """Send what is ready and disconnect."""
         self._closing = True
-        if not self._is_begun:
-            return
         if self.client.is_connected:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):

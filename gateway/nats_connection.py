@@ -131,6 +131,11 @@ class Connection(Client):
         said = json.loads(super()._connect_command().removeprefix(_CONNECT))
         return _CONNECT + json.dumps(said | ours).encode() + b"\r\n"
 
+    async def close(self) -> None:
+        """Disconnect; nats-py trips over a connection that was never begun."""
+        if self._flush_queue is not None:
+            await super().close()
+
     def give_up(self) -> None:
         """End each request that waits with a `TimeoutError`: after `close` no answer comes."""
         for answer in self._resp_map.copy().values():

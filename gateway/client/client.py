@@ -173,7 +173,7 @@ class Mt4Client:
                 who = f" as {login}" if login is not None else ""
                 raise NotConnected(f"NATS at {where} refuses the login{who}: {cause}") from exc
             raise NotConnected(f"no connection to NATS at {where}: {cause!r}") from exc
-        except asyncio.CancelledError:
+        except BaseException:
             await connection.close()  # else it would connect all the same, and stay
             raise
         try:

@@ -374,6 +374,12 @@ async def test_closing_tells_who_waits_for_a_trade_its_id(
     assert [caught.value.id] == [asked["id"] for asked in bus.asked]
 
 
+async def test_login_that_cannot_be_read_is_told_as_such() -> None:
+    """nats-py reads it before it connects, and trips over the end of what was not begun."""
+    with pytest.raises(NotConnected, match="No such file"):
+        await Mt4Client.connect(nkeys_seed="/nowhere")
+
+
 async def test_trade_has_an_id_and_a_deadline_of_its_own(client: Mt4Client, bus: Bus) -> None:
     """Whatever the bus does to it, it cannot run twice or late."""
     bodies: list[dict[str, Any]] = []
