@@ -141,6 +141,7 @@ class Connection(Client):
         for answer in self._resp_map.copy().values():
             if not answer.done():
                 answer.set_exception(TimeoutError())
+                answer.exception()  # seen: nobody waits for one that could not be sent
 
     async def flush(self, timeout: int = FLUSHED_WITHIN_S) -> None:  # noqa: ASYNC109 - as there
         """Return when the server has taken in all that was sent, subscriptions, too.

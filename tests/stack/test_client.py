@@ -7,10 +7,12 @@ exactly what the test wants.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import nats
@@ -372,6 +374,23 @@ async def test_closing_tells_who_waits_for_a_trade_its_id(
             await waiting
 
     assert [caught.value.id] == [asked["id"] for asked in bus.asked]
+
+
+async def test_closing_says_nothing_of_what_could_not_be_sent(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """nats-py keeps the place of its answer; that has no reader to be told that none comes."""
+    server = NatsServer(tmp_path)
+    server.start()
+    client = await Mt4Client.connect(server.url)
+    server.stop()
+    await eventually(lambda: not client.connection.is_connected)
+    with pytest.raises(NotConnected):
+        await client.trade("DO_ORDER_SEND", {"lots": 0.1})
+    await client.close()
+    gc.collect()
+
+    assert "never retrieved" not in caplog.text
 
 
 async def test_login_that_cannot_be_read_is_told_as_such() -> None:
