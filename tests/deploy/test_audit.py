@@ -6,6 +6,7 @@ The database is a stand-in on loopback, for the real one is another each day.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -68,12 +69,30 @@ def database() -> Iterator[Database]:
         serving.join()
 
 
+NOTHING_IS_THERE = """
+import requests
+
+def gone(*_, **__):
+    answer = requests.Response()
+    answer.status_code = 404
+    return answer
+
+requests.Session.get = gone
+"""
+"""Stands in for the index, whose address pip-audit takes from nobody."""
+
+
 def audit(database: Database, cache: Path) -> subprocess.CompletedProcess[str]:
     """Run the chore."""
-    where = ("-s", "osv", "--osv-url", database.url, "--cache-dir", str(cache))
+    return run("-s", "osv", "--osv-url", database.url, "--cache-dir", str(cache))
+
+
+def run(*where: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the chore with a database."""
     return subprocess.run(
         [sys.executable, "dev.py", "audit", *where],
         cwd=ROOT,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -98,3 +117,12 @@ def test_known_vulnerability_fails_the_audit(database: Database, tmp_path: Path)
 
     assert 1 == done.returncode
     assert re.search(r"pyzmq +[\d.]+ +PYSEC-0 +99", done.stdout)
+
+
+def test_package_that_was_taken_away_fails_the_audit(tmp_path: Path) -> None:
+    """The index knows it no more, so nobody can say that it is well."""
+    (tmp_path / "sitecustomize.py").write_text(NOTHING_IS_THERE, encoding="utf-8")
+    done = run("-s", "pypi", "--cache-dir", str(tmp_path), PYTHONPATH=str(tmp_path))
+
+    assert 1 == done.returncode, done.stdout
+    assert "could not be audited" in done.stderr
