@@ -133,8 +133,13 @@ class Connection(Client):
 
     async def close(self) -> None:
         """Disconnect; nats-py trips over a connection that was never begun."""
-        if self._flush_queue is not None:
+        if self._flush_queue is None:
+            return
+        try:
             await super().close()
+        finally:  # also if whoever closes has no more time
+            if self._transport is not None:
+                self._transport.close()  # type: ignore[no-untyped-call] # of nats-py
 
     def give_up(self) -> None:
         """End each request that waits with a `TimeoutError`: after `close` no answer comes."""

@@ -214,11 +214,13 @@ class Mt4Client:
         self._connection.give_up()
         for told, _ in chain.from_iterable(self._told.values()):
             told.cancel()
-        with suppress(NatsError, OSError):  # nats-py trips over what it could not send
-            await self._connection.close()
-        await self._wake()
-        if self._memory is not None:
-            self._memory.close()
+        try:
+            with suppress(NatsError, OSError):  # nats-py trips over what it could not send
+                await self._connection.close()
+        finally:
+            await self._wake()
+            if self._memory is not None:
+                self._memory.close()
 
     async def _wake(self) -> None:
         for there in self._waiting:

@@ -376,6 +376,19 @@ async def test_closing_tells_who_waits_for_a_trade_its_id(
     assert [caught.value.id] == [asked["id"] for asked in bus.asked]
 
 
+async def test_closing_that_is_cut_short_ends_who_follows(client: Mt4Client) -> None:
+    """Whoever closes may have no more time; nobody is left waiting for what cannot come."""
+    following = asyncio.create_task(anext(client.events(), None))
+    await eventually(lambda: client.connection._subs)
+    await client.connection.flush()
+    await asyncio.sleep(0)  # it has seen that it may follow
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0)  # it has begun
+    closing.cancel()
+
+    assert await asyncio.wait_for(following, SOON_S) is None
+
+
 async def test_closing_says_nothing_of_what_could_not_be_sent(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
