@@ -83,7 +83,14 @@ class Reload:
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Reload when told to; needs a running loop."""
-        log.info("policy_in_force policy=%s", self.policy.fingerprint)
+        policy = self.policy.current
+        who = ",".join(policy.clients) or "everybody"
+        log.info(
+            "policy_in_force policy=%s trading=%s clients=%s",
+            self.policy.fingerprint,
+            str(policy.trading).lower(),
+            who,
+        )
         loop = asyncio.get_running_loop()
         if hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, self.now)

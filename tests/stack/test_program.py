@@ -604,6 +604,7 @@ async def test_hangup_reads_the_policy_again_and_keeps_the_last_good_one(site: S
         problem = (await client.status())["policy_problem"]
 
     assert before.succeeded
+    assert "trading=true clients=everybody" in site.gateway.err
     assert "policy_changed policy.max_lots_per_order: 0.5 -> 0.2" in site.gateway.err
     assert "policy_changed policy.symbols: none -> ['EURUSD']" in site.gateway.err
     assert after.error is not None
