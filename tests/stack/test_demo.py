@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import select
 import signal
 import socket
+import subprocess
 import sys
+import termios
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -15,7 +19,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo import PORTS, Checks
+from gateway.demo import PORTS, Checks, run_demo, start_nats_server, usable_port
+from gateway.errors import ConfigError
+from tests.support.net import free_port
 from tests.support.stack import eventually
 
 PATIENCE_S = 30.0
@@ -76,6 +82,10 @@ class Demo:
             self.said += (await self._process.stdout.read()).decode().splitlines(keepends=True)
             return await self._process.wait()
 
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send it to the whole process group, as Ctrl-C and a closed window do."""
+        os.killpg(self._process.pid, number)
+
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
@@ -87,14 +97,14 @@ class Demo:
 
     def left_well(self) -> None:
         """Check that neither it nor anything that it started is left, and that it knew why."""
-        with pytest.raises(ProcessLookupError):
-            os.killpg(self._process.pid, 0)
+        assert not list(of_session(self._process.pid))
         assert "Traceback" not in "".join(self.said)
 
     def kill(self) -> None:
         """End it and all that it started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        for pid in [self._process.pid, *of_session(self._process.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     @property
     def failed(self) -> list[str]:
@@ -109,6 +119,14 @@ class Demo:
     def _verdicts(self, mark: str) -> list[str]:
         lines = [line.removeprefix(mark).strip() for line in self.said if line.startswith(mark)]
         return [re.sub(r" \(.*\)$", "", line) for line in lines]
+
+
+def of_session(session: int) -> Iterator[int]:
+    """Find the processes that a demo has started, whatever their group (Linux)."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == session:
+                yield int(stat.parent.name)
 
 
 async def judged(*arguments: str) -> tuple[int, list[str], list[str]]:
@@ -158,7 +176,10 @@ async def test_fault_that_cannot_be_read_is_a_usage_error() -> None:
         demo.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
 async def test_signal_ends_a_running_demo_with_its_verdicts(number: signal.Signals) -> None:
     """Long before its time is over; nothing is left behind."""
     demo = await Demo.start("--seconds", "60")
@@ -174,8 +195,104 @@ async def test_signal_ends_a_running_demo_with_its_verdicts(number: signal.Signa
         demo.kill()
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_signal_to_all_of_a_demo_lets_it_finish_the_trade_under_way(
+    number: signal.Signals,
+) -> None:
+    """Ctrl-C reaches the whole process group; the NATS server must outlive the gateway."""
+    demo = await Demo.start("--seconds", "60")
+    try:
+        await demo.until("its reply gets lost")
+        demo.signal_all(number)
+        await demo.end(ENDS_WITHIN_S)
+
+        assert "lost reply: DO_ORDER_SEND succeeded" in "".join(demo.said)
+        assert {ONE_RESULT, METRICS} <= set(demo.held)
+        demo.left_well()
+    finally:
+        demo.kill()
+
+
+def test_two_demos_that_want_the_same_port_have_a_server_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between looking for a free port and taking it another can take it."""
+    monkeypatch.setitem(PORTS, "nats", free_port())
+    monkeypatch.setattr("gateway.demo.usable_port", lambda port: port)
+    with ExitStack() as ended:
+        urls = []
+        for name in ("a", "b"):
+            server, url = start_nats_server(tmp_path / name)
+            ended.callback(server.wait)
+            ended.callback(server.terminate)
+            urls.append(url)
+
+    assert f"nats://127.0.0.1:{PORTS['nats']}" == urls[0]
+    assert 2 == len(set(urls))
+
+
+def test_usual_port_is_used_again_after_a_connection_that_was_just_closed() -> None:
+    """The next demo has the address that the README names."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            server.accept()[0].close()
+            client.recv(1)
+
+    assert port == usable_port(port)
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "nan"])
+def test_seconds_that_are_no_number_are_a_usage_error(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line that names the variable."""
+    monkeypatch.setenv("DEMO_SECONDS", text)
+    with pytest.raises(ConfigError, match=f"DEMO_SECONDS: not a number of seconds: '{text}'"):
+        run_demo(None, [])
+
+
+def test_live_view_fits_a_terminal_of_24_rows() -> None:
+    """What happened last, and how to end it, must not fall off the bottom."""
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    environment = {k: v for k, v in os.environ.items() if k != "DEMO_SECONDS"} | {"TERM": "xterm"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gateway", "demo"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        shown = _read_until(ours, "1004", 2)  # five commands, eight things that happened
+        shown = _read_until(ours, "Ctrl-C ends the demo", 1)
+        assert "open: DO_ORDER_SEND succeeded" in shown
+        os.killpg(process.pid, signal.SIGINT)
+        _read_until(ours, "metrics were served", 1)
+        assert 0 == process.wait(ENDS_WITHIN_S)
+    finally:
+        for pid in [process.pid, *of_session(process.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        os.close(ours)
+
+
+def _read_until(terminal: int, text: str, times: int) -> str:
+    shown = ""
+    until_s = time.monotonic() + ENDS_WITHIN_S
+    while shown.count(text) < times:
+        assert select.select([terminal], [], [], until_s - time.monotonic())[0], shown[-3000:]
+        shown += os.read(terminal, 65536).decode(errors="replace")
+        assert time.monotonic() < until_s, shown[-3000:]
+    return shown
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for children in /proc")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS)
 async def test_signal_during_the_start_leaves_no_nats_server(number: signal.Signals) -> None:
     """Also a demo that was not ready yet takes its server with it."""
     demo = await Demo.start("--seconds", "60")
