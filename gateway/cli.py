@@ -21,7 +21,7 @@ from gateway import __version__, send_words
 from gateway.actions import ACTIONS
 from gateway.config import Config, load
 from gateway.core.messages import CommandId, Effect, Json
-from gateway.envelope import CLIENT_PATTERN
+from gateway.envelope import CLIENT_PATTERN, new_id
 from gateway.errors import ConfigError, GatewayError, JournalAway
 
 CONTROLS = {
@@ -30,6 +30,7 @@ CONTROLS = {
     "stepdown": "let a standby take over",
 }
 OK, NOT_SUCCEEDED, USAGE, NO_LINK = 0, 1, 2, 3
+LONGEST_S = 1e9
 CONFIG_VARIABLE = "MT4GW_CONFIG"
 
 
@@ -76,7 +77,7 @@ def _add_service_commands(commands: Any) -> None:
     run.set_defaults(command=_run)
 
     demo = commands.add_parser("demo", help="NATS, a simulated terminal and the gateway, at once")
-    demo.add_argument("--seconds", type=float, help="run so long and judge (DEMO_SECONDS)")
+    demo.add_argument("--seconds", type=_seconds, help="run so long and judge (DEMO_SECONDS)")
     demo.add_argument("--fault", action="append", default=[], help="break something: see `sim`")
     demo.set_defaults(command=_demo)
 
@@ -92,7 +93,9 @@ def _add_service_commands(commands: Any) -> None:
     walk = doctor.add_argument_group("with --terminal")
     walk.add_argument("--yes", action="store_true", help="send its small order, on a demo account")
     walk.add_argument("--symbol", help="what it buys; default: the one with most ticks")
-    walk.add_argument("--wait", type=float, default=180.0, metavar="SECONDS", help="for your hands")
+    walk.add_argument(
+        "--wait", type=_seconds, default=180.0, metavar="SECONDS", help="for your hands"
+    )
     doctor.set_defaults(command=_doctor, nats=None, terminal=None, client="doctor")
 
     sim = commands.add_parser("sim", help="the simulated terminal alone")
@@ -130,7 +133,11 @@ def _add_bus_commands(commands: Any) -> None:
         "--durable", action="store_true", help="as a job: stored first, done when it can be"
     )
     send.add_argument(
-        "--timeout", type=float, default=10.0, metavar="SECONDS", help="its deadline from now (10)"
+        "--timeout",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="its deadline from now (10)",
     )
     send.set_defaults(command=_send)
 
@@ -334,6 +341,17 @@ def _on_bus(
     return run
 
 
+def _seconds(text: str) -> float:
+    """Read a duration; what argparse says of a ValueError names the option and the text."""
+    seconds = float(text)
+    if not 0 <= seconds <= LONGEST_S:
+        raise ValueError
+    return seconds
+
+
+_seconds.__name__ = "number of seconds"
+
+
 class _SendHelp(argparse.Action):
     """Explain the action that is named already, or else the command."""
 
@@ -347,15 +365,38 @@ def _send(args: argparse.Namespace) -> int:
     if args.durable and ACTIONS[args.action].effect is not Effect.TRADE:
         print(f"mt4-gateway: {args.action} is a read; only trades are jobs", file=sys.stderr)
         return USAGE
+    args.id = args.id or new_id()
     try:
         args.params = send_words.read(ACTIONS[args.action], args.params)
     except ValueError as exc:
         print(f"mt4-gateway: {exc}", file=sys.stderr)
         return USAGE
-    return _on_bus(_send_command)(args)
+    try:
+        return _on_bus(_send_command)(args)
+    except KeyboardInterrupt:  # it may have been sent: no success
+        print(f"mt4-gateway: interrupted{_how_to_ask(args)}", file=sys.stderr)
+        return NO_LINK
+
+
+def _how_to_ask(args: argparse.Namespace) -> str:
+    """Say how to ask for a trade whose result was not awaited."""
+    if ACTIONS[args.action].effect is not Effect.TRADE:
+        return ""
+    return f"; what became of it: mt4-gateway explain {args.client}/{args.id}"
 
 
 async def _send_command(client: Any, args: argparse.Namespace) -> int:
+    from gateway.client.errors import NoAnswer, NobodyListens  # noqa: PLC0415
+
+    try:
+        return await _sent(client, args)
+    except NobodyListens:
+        raise
+    except NoAnswer as exc:
+        raise NoAnswer(exc.id, f"{exc}{_how_to_ask(args)}") from exc
+
+
+async def _sent(client: Any, args: argparse.Namespace) -> int:
     params = args.params
     if ACTIONS[args.action].effect is not Effect.TRADE:
         result = await client.query(args.action, params, timeout_s=args.timeout)
@@ -404,7 +445,10 @@ async def _explain(client: Any, args: argparse.Namespace) -> int:
         return _show_chain(await archive.examine(), as_json=args.json)
     asker, _, id_ = (args.trade or f"{args.client}/").partition("/")
     ids = [id_] if id_ else await archive.ids(asker, time.time() - LATELY_S)
-    is_known = True
+    is_known = bool(ids) or args.trade is None
+    if not ids:
+        hint = "" if "/" in (args.trade or "/") else "; a trade is CLIENT/ID"
+        print(f"mt4-gateway: no trade of client {asker} in the last day{hint}", file=sys.stderr)
     for one in ids:
         found = await archive.explain(CommandId(asker, one))
         is_known &= found.is_known

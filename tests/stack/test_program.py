@@ -21,6 +21,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 
 from gateway.client import CommandResult, Mt4Client, Outcome
@@ -319,6 +320,49 @@ async def test_exit_codes_tell_programs_what_happened(
     for program in (not_a_parameter, nobody_there, trade_to_nobody, send_without_nats):
         assert "" == program.out
         assert 1 == len(program.err.splitlines())
+
+
+async def test_trade_whose_answer_is_not_awaited_is_no_success_and_told_with_its_id(
+    launcher: Launcher, nats_server: NatsServer
+) -> None:
+    """Ctrl-C or silence after it was sent: exit code 3, and how to ask what became of it."""
+    connection = await nats.connect(nats_server.url)
+    try:
+        heard = await connection.subscribe("mt4.silent.trade.>")
+        site = Site(launcher, nats_server.url, "silent")
+        interrupted = site.on_bus("send", *BUY)
+        first = json.loads((await heard.next_msg(PATIENCE_S)).data)
+        interrupted.signal(signal.SIGINT)
+        unanswered = site.on_bus("send", *BUY, "--timeout", "0.1")
+        second = json.loads((await heard.next_msg(PATIENCE_S)).data)
+        codes = [await ended(program) for program in (interrupted, unanswered)]
+    finally:
+        await connection.close()
+
+    assert [3, 3] == codes
+    for program, command in ((interrupted, first), (unanswered, second)):
+        assert 1 == len(program.err.splitlines())
+        assert f"what became of it: mt4-gateway explain cli/{command['id']}" in program.err
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-1", "1e300", "soon"])
+async def test_timeout_that_is_no_duration_is_a_usage_error(
+    seconds: str, launcher: Launcher
+) -> None:
+    """Before anything is sent, and without a traceback."""
+    program = launcher.start("send", *BUY, f"--timeout={seconds}")
+
+    assert 2 == await ended(program)
+    assert f"argument --timeout: invalid number of seconds value: '{seconds}'" in program.err
+
+
+async def test_explain_says_that_a_client_has_no_trade(bridge: Site) -> None:
+    """An id alone is taken for a client: silence would look like success."""
+    program = bridge.on_bus("explain", "breakout-1")
+
+    assert 1 == await ended(program)
+    expected = "no trade of client breakout-1 in the last day; a trade is CLIENT/ID"
+    assert f"mt4-gateway: {expected}\n" == program.err
 
 
 async def test_status_of_a_running_gateway_is_printed(bridge: Site) -> None:
