@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import math
 import os
 import signal
 import sys
@@ -44,10 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--quotes", type=Path, metavar="CSV", help="replay recorded ticks instead of a random walk")
     add("--symbol", help="the symbol of --quotes, if its name does not tell")
-    add("--speed", type=float, default=1.0, help="of --quotes; 0 is as fast as possible")
-    add("--tick-interval", type=float, default=defaults.tick_interval_s, metavar="SECONDS")
-    add("--deposit", type=float, default=10_000.0, metavar="USD")
-    add("--leverage", type=int, default=100)
+    add("--speed", type=_not_negative, default=1.0, help="of --quotes; 0 is as fast as possible")
+    add("--tick-interval", type=_not_negative, default=defaults.tick_interval_s, metavar="SECONDS")
+    add("--deposit", type=_not_negative, default=10_000.0, metavar="USD")
+    add("--leverage", type=_positive, default=100)
     add("--broker-offset", type=int, default=defaults.broker_offset_s, metavar="SECONDS")
     add("--ledger", type=Path, metavar="FILE", help="keep the ledger here")
     add("--state", type=Path, metavar="FILE", help="keep orders and money here")
@@ -67,6 +68,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="AllowTrading=false, AllowedSymbols=EURUSD,GBPUSD, MaxLotsPerOrder=1, MaxOpenOrders=5 "
         "or MaxOpenLots=2, as the program's inputs; may be repeated",
     )
+
+
+def _not_negative(text: str) -> float:
+    """Read a number; what argparse says of a ValueError names the option and the text."""
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise ValueError
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+_not_negative.__name__, _positive.__name__ = "number", "positive number"
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -116,6 +135,8 @@ def serve(args: argparse.Namespace) -> int:
 
 
 def _terminal(args: argparse.Namespace) -> SimTerminal:
+    if args.state is not None and not args.state.parent.is_dir():
+        raise NotADirectoryError(f"--state {args.state}: there is no such folder")
     options = SimOptions(
         dialect=args.dialect,
         request_endpoint=args.request_endpoint,

@@ -124,7 +124,9 @@ class Replay:
 
     def opening(self) -> list[TimedQuote]:
         """Return the first row, so that the symbol has a price before the replay starts."""
-        return [next(iter(self))]
+        if (first := next(iter(self), None)) is None:
+            raise QuoteFileError(f"{self._path.name}: no tick in it")
+        return [first]
 
     def __iter__(self) -> Iterator[TimedQuote]:
         """Return the ticks.

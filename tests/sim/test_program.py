@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -94,6 +95,8 @@ async def test_killed_process_comes_back_with_its_order(tmp_path: Path) -> None:
         (["--quotes", "missing-eurusd.csv"], "missing-eurusd.csv"),
         (["--quotes", "nameless.csv"], "--symbol"),
         (["--request-endpoint", "nonsense"], "Invalid argument"),
+        (["--quotes", os.devnull, "--symbol", "EURUSD"], ": no tick in it"),
+        (["--state", "/no/such/folder/state"], "/no/such/folder/state: there is no such folder"),
     ],
 )
 async def test_senseless_option_ends_with_code_2(
@@ -105,6 +108,28 @@ async def test_senseless_option_ends_with_code_2(
 
     assert await run(parser.parse_args([*ANY_PORT, *arguments])) == 2
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        *("--leverage=0", "--leverage=-5", "--deposit=nan", "--tick-interval=nan"),
+        *("--tick-interval=-1", "--speed=inf", "--speed=-1"),
+    ],
+)
+def test_number_that_would_fail_later_is_a_usage_error(
+    argument: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A leverage of 0 ended the terminal at its first order."""
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args([argument])
+
+    option, _, value = argument.partition("=")
+    said = capsys.readouterr().err
+    assert f"argument {option}: invalid" in said
+    assert f"value: '{value}'" in said
 
 
 async def test_two_processes_cannot_share_a_ledger(tmp_path: Path) -> None:
