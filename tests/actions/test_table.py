@@ -1,6 +1,7 @@
 """Every action, end to end: client, NATS, gateway, ZeroMQ, simulated terminal and back."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
@@ -21,17 +22,27 @@ TABLE = [
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def stack(nats_server: NatsServer, request: pytest.FixtureRequest) -> AsyncIterator[Stack]:
+async def stacks(nats_server: NatsServer) -> AsyncIterator[dict[Dialect, Stack]]:
     """Run one terminal and gateway per dialect for the whole table."""
-    sim = QUIET if request.param is Dialect.BRIDGE else EXISTING_SERVER
-    async with Stack(nats_server.url, sim, terminal={"event_interval_s": 0.0}) as stack:
-        yield stack
+    async with AsyncExitStack() as started:
+        yield {
+            dialect: await started.enter_async_context(
+                Stack(
+                    nats_server.url,
+                    QUIET if dialect is Dialect.BRIDGE else EXISTING_SERVER,
+                    client_options={"terminal": f"table-{dialect}"},
+                    terminal={"name": f"table-{dialect}", "event_interval_s": 0.0},
+                )
+            )
+            for dialect in Dialect
+        }
 
 
 @pytest.mark.asyncio(loop_scope="module")
-@pytest.mark.parametrize(("stack", "case"), TABLE, indirect=["stack"])
-async def test_action(stack: Stack, case: Case) -> None:
+@pytest.mark.parametrize(("dialect", "case"), TABLE)
+async def test_action(stacks: dict[Dialect, Stack], dialect: Dialect, case: Case) -> None:
     """One line of the table: the outcome, the code, what is said and what is given."""
+    stack = stacks[dialect]
     forwarded = len(stack.terminal.truth.of("received"))
     executed = len(stack.terminal.truth.of("executed"))
     result = await case.run(stack)

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import termios
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -176,10 +175,7 @@ async def test_fault_that_cannot_be_read_is_a_usage_error() -> None:
         demo.kill()
 
 
-SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-
-
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 async def test_signal_ends_a_running_demo_with_its_verdicts(number: signal.Signals) -> None:
     """Long before its time is over; nothing is left behind."""
     demo = await Demo.start("--seconds", "60")
@@ -195,15 +191,12 @@ async def test_signal_ends_a_running_demo_with_its_verdicts(number: signal.Signa
         demo.kill()
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-async def test_signal_to_all_of_a_demo_lets_it_finish_the_trade_under_way(
-    number: signal.Signals,
-) -> None:
+async def test_signal_to_all_of_a_demo_lets_it_finish_the_trade_under_way() -> None:
     """Ctrl-C reaches the whole process group; the NATS server must outlive the gateway."""
     demo = await Demo.start("--seconds", "60")
     try:
         await demo.until("its reply gets lost")
-        demo.signal_all(number)
+        demo.signal_all(signal.SIGINT)
         await demo.end(ENDS_WITHIN_S)
 
         assert "lost reply: DO_ORDER_SEND succeeded" in "".join(demo.said)
@@ -252,8 +245,14 @@ def test_seconds_that_are_no_number_are_a_usage_error(
         run_demo(None, [])
 
 
+LAST_LINE = "Ctrl-C ends the demo"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_live_view_fits_a_terminal_of_24_rows() -> None:
     """What happened last, and how to end it, must not fall off the bottom."""
+    import termios  # noqa: PLC0415 - not on Windows
+
     ours, theirs = os.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     environment = {k: v for k, v in os.environ.items() if k != "DEMO_SECONDS"} | {"TERM": "xterm"}
@@ -267,9 +266,9 @@ def test_live_view_fits_a_terminal_of_24_rows() -> None:
     )
     os.close(theirs)
     try:
-        shown = _read_until(ours, "1004", 2)  # five commands, eight things that happened
-        shown = _read_until(ours, "Ctrl-C ends the demo", 1)
-        assert "open: DO_ORDER_SEND succeeded" in shown
+        _read_until(ours, "recovered: ", 1)
+        frame = _read_until(ours, LAST_LINE, 2).split(LAST_LINE)[1]
+        assert re.search("what happened .*\n.* [A-Za-z]", frame)
         os.killpg(process.pid, signal.SIGINT)
         _read_until(ours, "metrics were served", 1)
         assert 0 == process.wait(ENDS_WITHIN_S)
@@ -292,13 +291,12 @@ def _read_until(terminal: int, text: str, times: int) -> str:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for children in /proc")
-@pytest.mark.parametrize("number", SIGNALS)
-async def test_signal_during_the_start_leaves_no_nats_server(number: signal.Signals) -> None:
+async def test_signal_during_the_start_leaves_no_nats_server() -> None:
     """Also a demo that was not ready yet takes its server with it."""
     demo = await Demo.start("--seconds", "60")
     try:
         await eventually(lambda: demo.children, PATIENCE_S)
-        demo.signal(number)
+        demo.signal(signal.SIGTERM)
         await demo.end(ENDS_WITHIN_S)
 
         demo.left_well()

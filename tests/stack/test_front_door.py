@@ -456,7 +456,10 @@ async def test_refusal_of_what_may_be_old_is_on_record(
     async with Stack(nats_server.url, EXISTING_SERVER, front_door=door.section) as stack:
         await door.client().buy(id="early")
         archive = Archive(stack.client.connection, stack.client.subjects)
-        told = await archive.explain(CommandId("old", "early"))
+        early = CommandId("old", "early")
+        told = await archive.explain(early)
+        while not told.timeline:  # it is on its way into the stream
+            told = await archive.explain(early)
 
         assert "denied" == told.outcome
         assert "received by front_door" in told.timeline[0].what
