@@ -114,8 +114,8 @@ class LiveView:
             self._bids[symbol] = tick.bid
             table.add_row(
                 symbol,
-                Text(f"{tick.bid:g}", style=colour),
-                f"{tick.ask:g}" if tick.ask is not None else "",
+                Text(f"{tick.bid:.10g}", style=colour),
+                f"{tick.ask:.10g}" if tick.ask is not None else "",
                 f"#{tick.seq}",
                 f"{age_s:.1f} s",
             )

@@ -119,7 +119,9 @@ async def _examine_jetstream(config: Config, connection: Client) -> AsyncIterato
     try:
         account = await connection.jetstream().account_info()
     except (NatsError, TimeoutError) as exc:
-        what = "nothing can be traded" if trades else "no last tick is kept"
+        what = (
+            "nothing can be traded" if trades else "nothing could be traded; no last tick is kept"
+        )
         cure = "start nats-server with -js, and allow $JS.API.> to this user"
         yield Finding("failed" if trades else "warning", f"no JetStream, so {what}: {exc!r}", cure)
         return

@@ -174,8 +174,9 @@ class TradeCheck:
     def modify(self) -> Findings:
         """Check a change of an open order."""
         if not self._is_pending and "price" in self._params:
+            price = self._params["price"]
             self._problems.append(
-                f"price: {self._params['price']:g} cannot be set, the order is a position already"
+                f"price: {price:.10g} cannot be set, the order is a position already"
             )
         self._on_tick("price")
         if self._is_pending and "price" in self._params:
