@@ -208,11 +208,31 @@ def built(folder: Path, age_s: int) -> Path:
 
 @pytest.mark.system("git", "python:build", "python:cyclonedx_py", "python:helm_python")
 def test_release_is_reproducible(tmp_path: Path) -> None:
-    """Two checkouts of one commit, of other ages, make the same files: chart, wheel, parts."""
+    """Two checkouts of one commit, of other ages, make the same four files."""
     one, other = released(tmp_path / "one", 0), released(tmp_path / "other", 100_000)
 
-    assert 3 == len(one.splitlines())
+    assert 4 == len(one.splitlines())
     assert one == other
+
+
+@pytest.mark.system("git", "python:build", "python:cyclonedx_py", "python:helm_python")
+def test_provenance_says_what_each_file_was_made_from(tmp_path: Path) -> None:
+    """The commit, the script, and every package that took part; of the files as they are."""
+    lines = [line.split() for line in released(tmp_path / "one", 0).splitlines()]
+    sums = {name: digest for digest, name in lines}
+    said = json.loads((tmp_path / "one/dist/mt4-gateway.intoto.json").read_text(encoding="utf-8"))
+    head = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    used = said["predicate"]["buildDefinition"]["resolvedDependencies"]
+    lock = (ROOT / "requirements-deploy.lock").read_text(encoding="utf-8")
+    locked = {f"pkg:pypi/{a}@{b}" for a, b in re.findall(r"(?m)^([\w.-]+)==(\S+)", lock)}
+
+    assert sums.pop("mt4-gateway.intoto.json")
+    assert sums == {file["name"]: file["digest"]["sha256"] for file in said["subject"]}
+    assert {"gitCommit": head} == used[0]["digest"]
+    assert locked == {one["uri"] for one in used if one["uri"].startswith("pkg:")}
+    assert 50 < len(locked)
 
 
 def released(folder: Path, age_s: int) -> str:
