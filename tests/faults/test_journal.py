@@ -77,16 +77,17 @@ async def test_order_that_the_journal_held_up_past_its_deadline_is_not_sent(
     own_nats_server: NatsServer,
 ) -> None:
     """The server freezes while the order waits for its turn, and is slow to store it."""
-    async with Stack(own_nats_server.url, ha={"lease_ttl_s": 5}) as stack:
+    patient = {"reply_timeout_s": 2.0, "hang_timeout_s": 2.0}
+    async with Stack(own_nats_server.url, terminal=patient, ha={"lease_ttl_s": 5}) as stack:
         await stack.buy()
-        stack.terminal.faults.add_spec("slow:GET_ORDERS:1:150ms")
+        stack.terminal.faults.add_spec("slow:GET_ORDERS:1:500ms")
         reading = asyncio.create_task(stack.client.query("GET_ORDERS"))
         await eventually(lambda: stack.app.line.current_action == "GET_ORDERS")
-        late = asyncio.create_task(stack.buy(id_="late", timeout_s=0.8))
+        late = asyncio.create_task(stack.buy(id_="late", timeout_s=1.0))
         await eventually(lambda: stack.metric("queue_depth", lane="trade"))
         own_nats_server.pause()
         with suppress(TimeoutError):
-            async with asyncio.timeout(0.9):
+            async with asyncio.timeout(1.1):
                 await asyncio.shield(late)  # its deadline passes
         own_nats_server.resume()
         result = await result_of(stack, "late")

@@ -20,6 +20,9 @@ from gateway.subjects import Subjects
 from tests.support.nats_server import NatsServer
 from tests.support.stack import EXISTING_SERVER, QUIET, Stack, eventually
 
+PATIENT = {"reply_timeout_s": 2.0, "hang_timeout_s": 2.0}
+"""Of a gateway whose terminal is kept busy until something else has come in."""
+
 HA: dict[str, Any] = {"ha": {"lease_ttl_s": 1}}
 
 
@@ -322,9 +325,9 @@ async def test_trade_that_waits_is_denied_at_the_end_only_under_the_lease(
     nats_server: NatsServer,
 ) -> None:
     """Without it another gateway may have the same id; with it, its caller is told at once."""
-    async with Stack(nats_server.url, ha={"lease_ttl_s": 60}) as stack:
+    async with Stack(nats_server.url, terminal=PATIENT, ha={"lease_ttl_s": 60}) as stack:
         await stack.buy()  # its symbol's rules are known from here on
-        stack.terminal.faults.add_spec("slow:GET_ACCOUNT_INFO:always:150ms")
+        stack.terminal.faults.add_spec("slow:GET_ACCOUNT_INFO:always:500ms")
         stack.background(_read(stack))
         await eventually(lambda: stack.app.line.current_action == "GET_ACCOUNT_INFO")
         ordering = asyncio.create_task(stack.buy(id_="waits", timeout_s=0.6))
@@ -342,9 +345,9 @@ async def test_nothing_is_left_in_the_lanes_of_a_turn_that_is_over(
     nats_server: NatsServer,
 ) -> None:
     """It would be answered once more at its deadline, by a gateway that is no more."""
-    async with Stack(nats_server.url) as stack:
+    async with Stack(nats_server.url, terminal=PATIENT) as stack:
         await stack.buy()  # its symbol's rules are known from here on
-        stack.terminal.faults.add_spec("slow:GET_ACCOUNT_INFO:always:150ms")
+        stack.terminal.faults.add_spec("slow:GET_ACCOUNT_INFO:always:500ms")
         stack.background(_read(stack))
         await eventually(lambda: stack.app.line.current_action == "GET_ACCOUNT_INFO")
         ordering = asyncio.create_task(stack.buy(timeout_s=5.0))
