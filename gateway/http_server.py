@@ -125,7 +125,7 @@ class HttpServer:
         """Route a request; a mistake of ours is logged and told as one."""
         if request.refusal is not None:
             return Answer(b"this is no HTTP request\n", status=request.refusal)
-        route = self._routes.get(request.path.partition("?")[0])
+        route = self._routes.get(request.target.partition("?")[0])
         if route is None:
             paths = " ".join(self._routes)
             return Answer(f"try one of {paths}\n".encode(), status=HTTPStatus.NOT_FOUND)
@@ -135,7 +135,7 @@ class HttpServer:
         try:
             return await route(request.headers.get("Accept", ""))
         except Exception:
-            log.exception("http_failed path=%r", request.path[:80])
+            log.exception("http_failed target=%r", request.target[:80])
             return Answer(b"", status=HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
@@ -169,6 +169,11 @@ class _Exchange(BaseHTTPRequestHandler):
             is_plain = b"\r" not in head.replace(b"\r\n", b"")
             is_read = is_plain and self.parse_request() and not self.headers.defects
             self.refusal = self.refusal or (None if is_read else HTTPStatus.BAD_REQUEST)
+
+    @property
+    def target(self) -> str:
+        """What is asked for, as it was sent; `path` has lost a second slash at its beginning."""
+        return self.requestline.split()[1]
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Keep what `parse_request` found to be wrong, instead of answering by itself."""

@@ -114,7 +114,9 @@ async def test_metrics_are_on_their_path_only(server: StatusServer, path: str) -
     assert b"mt4_gateway_" not in answer.body
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/metrics/", "/status.html", "/favicon.ico"])
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/metrics/", "//metrics", "/status.html", "/favicon.ico"]
+)
 async def test_other_paths_are_not_found(server: StatusServer, path: str) -> None:
     """404 beside the five paths."""
     assert 404 == (await ask(server, path)).status
@@ -265,7 +267,7 @@ def test_no_bytes_are_an_error_of_ours(head: bytes) -> None:
     """Whatever is sent is read as a request or refused."""
     exchange = http_server._Exchange(head)
 
-    assert exchange.refusal or (exchange.command and exchange.path)
+    assert exchange.refusal or (exchange.command and exchange.target)
 
 
 @pytest.mark.parametrize(
