@@ -101,9 +101,7 @@ class Demo:
 
     def kill(self) -> None:
         """End it and all that it started."""
-        for pid in [self._process.pid, *of_session(self._process.pid)]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_session(self._process.pid)
 
     @property
     def failed(self) -> list[str]:
@@ -126,6 +124,13 @@ def of_session(session: int) -> Iterator[int]:
         with suppress(OSError):
             if int(stat.read_text().rpartition(")")[2].split()[3]) == session:
                 yield int(stat.parent.name)
+
+
+def kill_session(session: int) -> None:
+    """End a demo and all that it has started."""
+    for pid in [session, *of_session(session)]:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def judged(*arguments: str) -> tuple[int, list[str], list[str]]:
@@ -175,7 +180,7 @@ async def test_fault_that_cannot_be_read_is_a_usage_error() -> None:
         demo.kill()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 async def test_signal_ends_a_running_demo_with_its_verdicts(number: signal.Signals) -> None:
     """Long before its time is over; nothing is left behind."""
     demo = await Demo.start("--seconds", "60")
@@ -211,7 +216,6 @@ def test_two_demos_that_want_the_same_port_have_a_server_each(
 ) -> None:
     """Between looking for a free port and taking it another can take it."""
     monkeypatch.setitem(PORTS, "nats", free_port())
-    monkeypatch.setattr("gateway.demo.usable_port", lambda port: port)
     with ExitStack() as ended:
         urls = []
         for name in ("a", "b"):
@@ -273,9 +277,7 @@ def test_live_view_fits_a_terminal_of_24_rows() -> None:
         _read_until(ours, "metrics were served", 1)
         assert 0 == process.wait(ENDS_WITHIN_S)
     finally:
-        for pid in [process.pid, *of_session(process.pid)]:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        kill_session(process.pid)
         process.wait()
         os.close(ours)
 
@@ -291,12 +293,13 @@ def _read_until(terminal: int, text: str, times: int) -> str:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for children in /proc")
-async def test_signal_during_the_start_leaves_no_nats_server() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signal_during_the_start_leaves_no_nats_server(number: signal.Signals) -> None:
     """Also a demo that was not ready yet takes its server with it."""
     demo = await Demo.start("--seconds", "60")
     try:
         await eventually(lambda: demo.children, PATIENCE_S)
-        demo.signal(signal.SIGTERM)
+        demo.signal(number)
         await demo.end(ENDS_WITHIN_S)
 
         demo.left_well()
