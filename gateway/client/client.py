@@ -293,8 +293,8 @@ class Mt4Client:
                 except NoAnswer as exc:
                     found = await self._find_out(exc, timeout_s, told)
                 finally:
-                    asked.cancel()
-                    await asyncio.gather(asked, return_exceptions=True)
+                    if asked.cancel():
+                        await asyncio.gather(asked, return_exceptions=True)
             return await self._own(subject, body, timeout_s) if may_be_used else found
 
     async def submit(
