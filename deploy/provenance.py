@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-BUILT_BY = ROOT / ".ci/release"
+BUILT_BY = ".ci/release"
 BUILT_WITH = "requirements-deploy.lock"
 FILE = "mt4-gateway.intoto.json"
 OURS = "urn:mt4-gateway:"
@@ -38,16 +38,18 @@ def statement(folder: Path, commit: str) -> dict[str, Any]:
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
-                "buildType": f"{OURS}.ci/release",
+                "buildType": f"{OURS}{BUILT_BY}",
                 "externalParameters": {"source": source},
                 "resolvedDependencies": [
                     source,
-                    {"uri": f"{OURS}.ci/release", "digest": digest(BUILT_BY)},
-                    {"uri": f"{OURS}{BUILT_WITH}", "digest": digest(ROOT / BUILT_WITH)},
+                    *(
+                        {"uri": f"{OURS}{name}", "digest": digest(ROOT / name)}
+                        for name in (BUILT_BY, BUILT_WITH)
+                    ),
                     *packages((ROOT / BUILT_WITH).read_text(encoding="utf-8")),
                 ],
             },
-            "runDetails": {"builder": {"id": f"{OURS}.ci/release"}},
+            "runDetails": {"builder": {"id": f"{OURS}{BUILT_BY}"}},
         },
     }
 

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from tests.deploy.chart import ROOT
+from tests.support.locks import locked
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.system("python:pip_audit")]
 
@@ -102,12 +103,11 @@ def run(*where: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_each_locked_package_is_asked_about(database: Database, tmp_path: Path) -> None:
     """With its version; where nothing is known the audit passes."""
     done = audit(database, tmp_path)
-    runtime = (ROOT / "requirements.lock").read_text(encoding="utf-8")
-    locked = set(re.findall(r"(?m)^([\w.-]+)==([\w.]+)", runtime))
+    runtime = locked("requirements.lock")
 
     assert 0 == done.returncode, done.stderr
-    assert 10 < len(locked)
-    assert locked <= database.asked
+    assert 10 < len(runtime)
+    assert runtime <= database.asked
 
 
 def test_known_vulnerability_fails_the_audit(database: Database, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import yaml
 from gateway.config import load
 from tests.deploy.alerts import ALERTS
 from tests.deploy.chart import ROOT
+from tests.support.locks import locked
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -225,14 +226,13 @@ def test_provenance_says_what_each_file_was_made_from(tmp_path: Path) -> None:
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.strip()
     used = said["predicate"]["buildDefinition"]["resolvedDependencies"]
-    lock = (ROOT / "requirements-deploy.lock").read_text(encoding="utf-8")
-    locked = {f"pkg:pypi/{a}@{b}" for a, b in re.findall(r"(?m)^([\w.-]+)==(\S+)", lock)}
+    packages = {f"pkg:pypi/{a}@{b}" for a, b in locked("requirements-deploy.lock")}
 
     assert sums.pop("mt4-gateway.intoto.json")
     assert sums == {file["name"]: file["digest"]["sha256"] for file in said["subject"]}
     assert {"gitCommit": head} == used[0]["digest"]
-    assert locked == {one["uri"] for one in used if one["uri"].startswith("pkg:")}
-    assert 50 < len(locked)
+    assert packages == {one["uri"] for one in used if one["uri"].startswith("pkg:")}
+    assert 50 < len(packages)
 
 
 def released(folder: Path, age_s: int) -> str:
@@ -257,7 +257,6 @@ def test_list_of_parts_is_complete(tmp_path: Path) -> None:
         (part["name"], part["version"]): part
         for part in json.loads(file.read_text(encoding="utf-8"))["components"]
     }
-    locked = set(re.findall(r"(?m)^([\w.-]+)==([\w.]+)", lock.read_text(encoding="utf-8")))
 
-    assert locked == set(parts)
+    assert locked(lock.name) == set(parts)
     assert all(part["externalReferences"][0]["hashes"] for part in parts.values())

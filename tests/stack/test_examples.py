@@ -108,18 +108,9 @@ async def test_closing_a_blocking_client_ends_its_other_threads(nats_server: Nat
 async def test_closing_a_blocking_client_tells_the_id_of_a_trade(nats_server: NatsServer) -> None:
     """The thread that waits for it can ask later what became of it."""
     async with await Mt4Client.connect(nats_server.url) as bus:
-        asked = await bus.connection.subscribe("mt4.demo.trade.me.DO_ORDER_SEND")
-        await bus.connection.flush()
-        mt4 = await asyncio.to_thread(Mt4.connect, nats_server.url)
-        waiting = asyncio.create_task(
-            asyncio.to_thread(mt4.order_send, "EURUSD", "BUY", 0.1, timeout_s=60)
-        )
-        sent = await asked.next_msg(5)
-        await asyncio.to_thread(mt4.close)
-        with pytest.raises(NoAnswer) as caught:
-            await waiting
+        sent, told = await closed_once_heard(bus, "mt4.demo.trade.me.DO_ORDER_SEND", timeout_s=60)
 
-    assert json.loads(sent.data)["id"] == caught.value.id
+    assert json.loads(sent.data)["id"] == told.id
 
 
 async def test_closing_tells_the_id_of_a_trade_that_is_being_asked_about(
@@ -129,18 +120,26 @@ async def test_closing_tells_the_id_of_a_trade_that_is_being_asked_about(
     monkeypatch.setattr(client_module, "ANSWER_MARGIN_S", 0.01)
     async with await Mt4Client.connect(nats_server.url) as bus:
         await bus.connection.subscribe("mt4.demo.trade.me.DO_ORDER_SEND")
-        asked = await bus.connection.subscribe("mt4.demo.command.me.*")
-        await bus.connection.flush()
-        mt4 = await asyncio.to_thread(Mt4.connect, nats_server.url)
-        waiting = asyncio.create_task(
-            asyncio.to_thread(mt4.order_send, "EURUSD", "BUY", 0.1, timeout_s=2)
-        )
-        about = await asked.next_msg(5)
-        await asyncio.to_thread(mt4.close)
-        with pytest.raises(NoAnswer) as caught:
-            await waiting
+        about, told = await closed_once_heard(bus, "mt4.demo.command.me.*", timeout_s=2)
 
-    assert about.subject.endswith(f".{caught.value.id}")
+    assert about.subject.endswith(f".{told.id}")
+
+
+async def closed_once_heard(bus: Mt4Client, subject: str, timeout_s: float) -> tuple[Msg, NoAnswer]:
+    """Order in a thread, close when something is heard on a subject; return it and the error."""
+    heard = await bus.connection.subscribe(subject)
+    await bus.connection.flush()
+    server = bus.connection.connected_url
+    assert server is not None
+    mt4 = await asyncio.to_thread(Mt4.connect, server.geturl())
+    waiting = asyncio.create_task(
+        asyncio.to_thread(mt4.order_send, "EURUSD", "BUY", 0.1, timeout_s=timeout_s)
+    )
+    message = await heard.next_msg(5)
+    await asyncio.to_thread(mt4.close)
+    with pytest.raises(NoAnswer) as caught:
+        await waiting
+    return message, caught.value
 
 
 async def test_blocking_client_refuses_to_wait_for_itself(nats_server: NatsServer) -> None:

@@ -43,11 +43,16 @@ async def test_file_is_watched_where_there_are_no_signals(
         watching.cancel()
 
 
+def listing_alpha(folder: Path) -> tuple[Reload, Path]:
+    """Begin with a file that lists one client."""
+    file = folder / "gateway.toml"
+    file.write_text("[policy]\ntrading = true\n[policy.clients.alpha]\n")
+    return Reload(load(file, {}), lambda: load(file, {}), file), file
+
+
 def test_last_client_is_not_taken_out_of_the_list(tmp_path: Path) -> None:
     """Whoever takes one right away must not give all to everybody."""
-    file = tmp_path / "gateway.toml"
-    file.write_text("[policy]\ntrading = true\n[policy.clients.alpha]\n")
-    reload = Reload(load(file, {}), lambda: load(file, {}), file)
+    reload, file = listing_alpha(tmp_path)
     file.write_text("[policy]\ntrading = true\n")
     reload.now()
 
@@ -62,9 +67,7 @@ def test_last_client_is_not_taken_out_of_the_list(tmp_path: Path) -> None:
 
 def test_all_may_be_stopped_with_the_list_left_out(tmp_path: Path) -> None:
     """With trading off nobody may trade, so that is taken; and to go on takes a list again."""
-    file = tmp_path / "gateway.toml"
-    file.write_text("[policy]\ntrading = true\n[policy.clients.alpha]\n")
-    reload = Reload(load(file, {}), lambda: load(file, {}), file)
+    reload, file = listing_alpha(tmp_path)
     file.write_text("[policy]\ntrading = false\n")
     reload.now()
 
