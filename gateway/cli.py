@@ -505,7 +505,8 @@ async def _status(client: Any, args: argparse.Namespace) -> int:
     if said["policy_problem"]:
         print(f"policy    NOT RELOADED, the last good one holds: {said['policy_problem']}")
     print(f"terminal  {terminal['name']}, link {terminal['link']}, {terminal['dialect']}")
-    print(f"account   {account.get('login', '-')} at {account.get('server', '-')}")
+    whose = f"{account.get('login', '-')} at {account.get('server', '-')}"
+    print(f"account   {whose if account else 'not known yet'}")
     print(f"nats      {nats['server']}, round trip {1000 * (nats['round_trip_s'] or 0):.1f} ms")
     waiting = [f"{lane} {queue['depth']}" for lane, queue in said["queues"].items()]
     print(f"waiting   {', '.join(waiting)}")

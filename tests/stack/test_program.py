@@ -377,6 +377,16 @@ async def test_status_of_a_running_gateway_is_printed(bridge: Site) -> None:
     assert {"depth": 0, "capacity": 256} == for_programs.json["queues"]["trade"]
 
 
+async def test_status_says_whose_account_is_not_known_yet(site: Site) -> None:
+    """No terminal has been there; the existing server tells it only after a while."""
+    site.start_gateway()
+    await said(site.gateway, "gateway_serving")
+    status = site.on_bus("status")
+
+    assert 0 == await ended(status)
+    assert "account   not known yet\n" in status.out
+
+
 async def test_explain_prints_the_story_of_a_trade(bridge: Site) -> None:
     """One whole, or a line each for all of a client's."""
     who = ("--client", "teller")
